@@ -1,0 +1,163 @@
+"""Find a pipeline (a MONAI bundle), lay its configurations over each other, and build it."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairpool.constraints import CONSTRAINTS
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigWorkflow
+
+__all__ = ["UNCONSTRAINED", "Bundle", "find_bundle", "parse_overrides"]
+
+UNCONSTRAINED = "unconstrained"
+
+
+class Bundle:
+    """A pipeline's folder: ``configs/train.json``, one overlay a method in ``configs/methods/``, and data overlays.
+
+    ``train.json`` alone is the unconstrained training; an overlay replaces or extends some of its items.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.configs = folder / "configs"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that this pipeline can be trained with."""
+        overlays = sorted(path.stem for path in (self.configs / "methods").glob("*.json"))
+        return (UNCONSTRAINED, *overlays)
+
+    def config_files(self, method: str, overlays: Sequence[str] = ()) -> list[str]:
+        """The configurations of a method, in the order in which they are laid over each other.
+
+        Raises:
+            ValueError: the pipeline has no such method.
+        """
+        if method not in self.methods:
+            raise ValueError(
+                f'the pipeline "{self.name}" has no method "{method}"{_hint(method, self.methods)}. '
+                f"It has {', '.join(self.methods)}."
+            )
+        files = [self.configs / "train.json", *(self.configs / f"{overlay}.json" for overlay in overlays)]
+        if method != UNCONSTRAINED:
+            files.append(self.configs / "methods" / f"{method}.json")
+        return [str(file) for file in files]
+
+    def keys(self, methods: Sequence[str], overlays: Sequence[str] = ()) -> dict[str, set[str]]:
+        """Configuration keys that each method has, nested ones as ``train#trainer#max_epochs``."""
+        keys: dict[str, set[str]] = {}
+        for method in methods:
+            keys[method] = set()
+            for file in self.config_files(method, overlays):
+                keys[method] |= _paths(json.loads(Path(file).read_text(encoding="utf-8")))
+        return keys
+
+    def build(
+        self, method: str, overlays: Sequence[str], overrides: Mapping[str, Any], constraint: str
+    ) -> "ConfigWorkflow":
+        """The workflow of a method, initialised: seeds set, nothing trained yet."""
+        from monai.bundle import ConfigWorkflow
+
+        files = self.config_files(method, overlays)
+        known = self.keys([method], overlays)[method]
+        wanted = {key: value for key, value in overrides.items() if key in known}
+        if "constraint" in known:
+            wanted["constraint"] = {"_target_": f"fairpool.{CONSTRAINTS[constraint].__name__}"}
+        workflow = ConfigWorkflow(
+            workflow_type="train",
+            config_file=files,
+            meta_file=str(self.configs / "metadata.json"),
+            logging_file=False,
+            bundle_root=str(self.folder),
+            **wanted,
+        )
+        workflow.initialize()
+        return workflow
+
+
+def find_bundle(pipeline: str, *, trust_config: bool = False) -> Bundle:
+    """A pipeline by its name, or a bundle's folder if the caller trusts its configurations.
+
+    Args:
+        pipeline: name of a pipeline that fairpool ships, or a folder with ``configs/train.json``.
+        trust_config: a configuration can run any code; only with this is one from outside the package parsed.
+    Raises:
+        ValueError: there is no such pipeline, or it is not trusted.
+    """
+    shipped = {path.name: path for root in _pipeline_roots() for path in sorted(root.iterdir()) if path.is_dir()}
+    if pipeline in shipped:
+        return Bundle(shipped[pipeline])
+    if os.sep in pipeline and (Path(pipeline) / "configs" / "train.json").is_file():
+        if not trust_config:
+            raise ValueError(
+                f'"{pipeline}" is not part of fairpool: its configuration can run any code on this machine. Read it, '
+                "then add --trust-config."
+            )
+        return Bundle(Path(pipeline).resolve())
+    raise ValueError(
+        f'there is no pipeline "{pipeline}"{_hint(pipeline, shipped)}. fairpool ships {", ".join(sorted(shipped))}; '
+        "a folder must hold configs/train.json."
+    )
+
+
+def parse_overrides(texts: Sequence[str], keys: Mapping[str, set[str]], *, trust_config: bool = False) -> dict[str, Any]:
+    """``key=value`` texts as configuration values: JSON where it parses, text otherwise.
+
+    Args:
+        texts: such as ``learning_rate=0.001`` or ``train#trainer#max_epochs=5``.
+        keys: what `Bundle.keys` gives for the methods that will run; a key of any of them is accepted.
+        trust_config: whether values may hold expressions (``$...``) and targets, which run as code.
+    Raises:
+        ValueError: a text has no ``=``, names an unknown key, or holds an expression that is not trusted.
+    """
+    known = set().union(*keys.values()) if keys else set()
+    overrides = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise ValueError(f'"{text}" is not of the form key=value.')
+        if key not in known:
+            raise ValueError(f'the configuration has no key "{key}"{_hint(key, known)}.')
+        try:
+            overrides[key] = json.loads(value)
+        except json.JSONDecodeError:
+            overrides[key] = value
+        if not trust_config and _runs_code(overrides[key]):
+            raise ValueError(f'the value of "{key}" would run as code; add --trust-config if that is meant.')
+    return overrides
+
+
+def _runs_code(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "_target_" in value or any(_runs_code(part) for part in value.values())
+    if isinstance(value, list):
+        return any(_runs_code(part) for part in value)
+    return isinstance(value, str) and value.lstrip().startswith(("$", "%"))
+
+
+def _pipeline_roots() -> list[Path]:
+    package = Path(__file__).resolve().parent
+    # In the wheel the pipelines lie inside the package, in a checkout beside it.
+    return [root for root in (package / "pipelines", package.parent / "pipelines") if root.is_dir()]
+
+
+def _paths(config: Any, prefix: str = "") -> set[str]:
+    if not isinstance(config, dict):
+        return set()
+    found = set()
+    for key, value in config.items():
+        path = prefix + key.removeprefix("+")
+        found |= {path} | _paths(value, path + "#")
+    return found
+
+
+def _hint(name: str, known: Any) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f', did you mean "{near[0]}"?' if near else ""

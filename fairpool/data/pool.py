@@ -1,0 +1,185 @@
+"""Records of several sites, split into sections: what a pipeline trains, validates and tests on."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from fairpool.data.checks import check_pool, describe_cells, list_rows
+from fairpool.data.image_cache import ImageCache
+from fairpool.data.manifest import read_manifest
+from fairpool.data.splits import SECTIONS, split_by_patient
+from fairpool.data.tuberculosis import as_items, read_tuberculosis
+from fairpool.data.vocabulary import SiteVocabulary
+from fairpool.errors import DataError
+
+__all__ = ["Pool", "pool_manifest", "pool_tuberculosis"]
+
+Progress = Callable[[int, int], None]
+
+
+class Pool:
+    """Pooled records with a section each, and the sites' ids.
+
+    Args:
+        records: columns ``image``, ``label``, ``site``, ``patient``, ``row``.
+        test_records: where given, all of ``records`` train or validate and these test (external validation); sites that
+            the pool lacks get ids after its own.
+        seed, val_frac, test_frac, num_folds: see `split_by_patient`.
+    Raises:
+        DataError: the pool supports no comparison between sites, a section is empty, or a patient is in both tables.
+
+    Attributes:
+        records: all records with a column ``section``.
+        vocabulary: the pool's sites: those a constraint may name.
+        all_sites: the same, then the sites that occur only in ``test_records``.
+    """
+
+    def __init__(
+        self,
+        records: pd.DataFrame,
+        test_records: pd.DataFrame | None = None,
+        *,
+        seed: int = 0,
+        val_frac: float = 0.1,
+        test_frac: float = 0.25,
+        num_folds: int = 0,
+    ) -> None:
+        check_pool(records)
+        self.vocabulary = SiteVocabulary.from_sites(records["site"])
+        is_external = test_records is not None
+        if is_external and num_folds:
+            raise ValueError("num_folds has no meaning with a separate test set: give one or the other.")
+        sections = split_by_patient(
+            records, seed=seed, val_frac=val_frac, test_frac=0 if is_external else test_frac, num_folds=num_folds
+        )
+        records = records.assign(section=sections, is_external=False)
+        if test_records is not None:
+            shared = set(records["patient"]) & set(test_records["patient"])
+            if shared:
+                raise DataError(
+                    f"{len(shared)} patients are in both the pool and the test set: test on patients whom the training "
+                    "never saw."
+                )
+            records = pd.concat([records, test_records.assign(section="test", is_external=True)], ignore_index=True)
+        self.records = records
+        self.all_sites = self.vocabulary.extended(records["site"])
+        for section in SECTIONS:
+            if not (records["section"] == section).any():
+                raise DataError(
+                    f"the {section} section is empty: {records['patient'].nunique()} patients are too few for "
+                    f"val_frac {val_frac} and test_frac {test_frac}."
+                )
+        self._items = as_items(records, records, self.all_sites)
+
+    def section(self, name: str) -> list[dict[str, Any]]:
+        """Data items of a section, for a MONAI dataset: ``image``, ``label``, ``site`` (id), ``patient``, ``row``...
+
+        Raises:
+            ValueError: the section is not "training", "validation" or "test".
+        """
+        if name not in SECTIONS:
+            raise ValueError(f"section must be one of {', '.join(SECTIONS)}; got {name!r}.")
+        chosen = (self.records["section"] == name).to_numpy()
+        return [item for item, is_chosen in zip(self._items, chosen, strict=True) if is_chosen]
+
+    def cell_counts(self) -> Tensor:
+        """Training samples by label and site of the vocabulary, int64 (2, K): the ``counts`` of `FairALMLoss`."""
+        counts = torch.zeros(2, len(self.vocabulary), dtype=torch.int64)
+        for item in self.section("training"):
+            counts[item["label"], item["site"]] += 1
+        return counts
+
+    def notes(self) -> list[str]:
+        """What a reader of the results should know: sites that lack a label, and sites the training never saw."""
+        own, external = self.records[~self.records["is_external"]], self.records[self.records["is_external"]]
+        notes = describe_cells(own)
+        unseen = self.all_sites.names[len(self.vocabulary) :]
+        for site in unseen:
+            notes.append(f'site "{site}" is only in the test set ({int((external["site"] == site).sum())} images)')
+        return notes
+
+    def fingerprint(self) -> str:
+        """Digest of the data: names and sizes of the images, labels, sites, patients; the split does not enter."""
+        digest = hashlib.sha256()
+        patients = {patient: number for number, patient in enumerate(sorted(self.records["patient"].unique()))}
+        for record in self.records.to_dict("records"):
+            image = Path(record["image"])
+            row = [image.name, image.stat().st_size, record["label"], record["site"], patients[record["patient"]]]
+            digest.update(json.dumps([*row, bool(record["is_external"])]).encode())
+        return digest.hexdigest()[:16]
+
+    def prepare(
+        self,
+        size: int,
+        cache_dir: str | os.PathLike[str] | None,
+        *,
+        value_range: tuple[float, float] | None = None,
+        num_workers: int = 2,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Read every image once before anything is trained, and refuse the data that would spoil the result.
+
+        Args:
+            size, cache_dir, value_range: as for `LoadRadiographd`; what is read here is found there.
+            num_workers: threads.
+            progress: called with (done, total).
+        Returns:
+            sentences for the report: how many images of each site were converted and how, equal images across sites.
+        Raises:
+            DataError: images that cannot be used, all of them named by row and site; or equal images in two sections,
+                or with two labels.
+        """
+        cache = ImageCache(cache_dir, size, value_range=value_range)
+        rows, sites = self.records["row"].tolist(), self.records["site"].tolist()
+        images = self.records["image"].tolist()
+        notes = cache.prepare(
+            images, describe=lambda i: f"row {rows[i]} ({sites[i]})", num_workers=num_workers, progress=progress
+        )
+        converted = Counter((note, sites[i]) for i, found in notes.items() for note in found)
+        sentences = [f'{count} images of site "{site}": {note}' for (note, site), count in sorted(converted.items())]
+        digests = [hashlib.sha256(cache.load(image).pixels.tobytes()).hexdigest() for image in images]
+        return sentences + self._check_equal_images(pd.Series(digests, index=self.records.index))
+
+    def _check_equal_images(self, digests: pd.Series) -> list[str]:
+        equal = self.records.assign(digest=digests)[digests.duplicated(keep=False)]
+        for column, fault in (("label", "two labels"), ("section", "two sections")):
+            mixed = equal.groupby("digest").filter(lambda group, column=column: group[column].nunique() > 1)
+            if len(mixed):
+                raise DataError(
+                    f"{mixed['digest'].nunique()} images occur in {fault} with the same pixels "
+                    f"({list_rows(mixed['row'].tolist())}). Drop the copies, or give them one patient and one label."
+                )
+        across = equal.groupby("digest")["site"].nunique() if len(equal) else pd.Series(dtype=int)
+        return [f"{int((across > 1).sum())} images occur at two sites with the same pixels"] if (across > 1).any() else []
+
+
+def pool_tuberculosis(
+    root_dir: str | os.PathLike[str], test_dir: str | os.PathLike[str] | None = None, **split: Any
+) -> Pool:
+    """The Montgomery and Shenzhen trees as a pool; ``test_dir`` holds a second tree to test on. ``split``: see `Pool`."""
+    return Pool(read_tuberculosis(root_dir), None if test_dir is None else read_tuberculosis(test_dir), **split)
+
+
+def pool_manifest(
+    manifest: str | os.PathLike[str],
+    test_manifest: str | os.PathLike[str] | None = None,
+    *,
+    columns: dict[str, Any] | None = None,
+    root_dir: str | os.PathLike[str] | None = None,
+    **split: Any,
+) -> Pool:
+    """A table of images as a pool; ``columns`` are the options of `read_manifest`. ``split``: see `Pool`."""
+    columns = columns or {}
+    records = read_manifest(manifest, root_dir=root_dir, **columns)
+    test_records = None if test_manifest is None else read_manifest(test_manifest, **columns)
+    if test_records is not None and columns.get("patient_column") is None:
+        test_records["patient"] = "test-" + test_records["patient"]
+    return Pool(records, test_records, **split)

@@ -1,0 +1,96 @@
+"""Which integer stands for which site, kept beside the dataset and in the checkpoint."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+__all__ = ["UNKNOWN", "SiteVocabulary"]
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class SiteVocabulary:
+    """Site names in the order of their ids 0..K-1.
+
+    Args:
+        names: unique, non-empty.
+    Raises:
+        ValueError: a name is empty or stands twice.
+
+    >>> vocabulary = SiteVocabulary.from_sites(["bern", "basel", "bern"])
+    >>> vocabulary.names, vocabulary.encode(["bern"])
+    (('basel', 'bern'), [1])
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(name, str) and name.strip() for name in self.names):
+            raise ValueError(f"a site name must be non-empty text, got {list(self.names)}.")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"site names must be unique, got {list(self.names)}.")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def from_sites(cls, sites: Iterable[str]) -> "SiteVocabulary":
+        """The distinct sites in alphabetical order."""
+        return cls(tuple(sorted(set(sites))))
+
+    def extended(self, sites: Iterable[str]) -> "SiteVocabulary":
+        """This vocabulary with the sites it does not know appended, their ids after the known ones."""
+        return SiteVocabulary(self.names + tuple(sorted(set(sites) - set(self.names))))
+
+    def encode(self, sites: Sequence[str], unknown: str = "raise") -> list[int]:
+        """Ids of site names.
+
+        Args:
+            sites: names.
+            unknown: ``"raise"``, or ``"keep"`` to give unknown sites the id -1, which is reported, not constrained.
+        Raises:
+            ValueError: an unknown site; the message names it, its row and the vocabulary.
+        """
+        if unknown not in ("raise", "keep"):
+            raise ValueError(f'unknown must be "raise" or "keep", got {unknown!r}.')
+        ids = {name: i for i, name in enumerate(self.names)}
+        if unknown == "raise":
+            for row, site in enumerate(sites, start=1):
+                if site not in ids:
+                    near = get_close_matches(str(site), self.names, n=1)
+                    hint = f' Did you mean "{near[0]}"?' if near else ""
+                    raise ValueError(
+                        f'site "{site}" in row {row} is not among the {len(self)} sites seen in training '
+                        f'({", ".join(self.names)}).{hint} Add it to the vocabulary, or pass unknown="keep" to report '
+                        "it without constraining it."
+                    )
+        return [ids.get(site, UNKNOWN) for site in sites]
+
+    def slugs(self) -> tuple[str, ...]:
+        """Names as they may stand in a metric or file name: lower-case ASCII, collisions numbered.
+
+        >>> SiteVocabulary(("Hôpital A (2)", "../..", "hopital a 2")).slugs()
+        ('hopital-a-2', 'site', 'hopital-a-2-2')
+        """
+        slugs: list[str] = []
+        for name in self.names:
+            ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+            base = re.sub(r"[^a-z0-9_]+", "-", ascii_name.lower()).strip("-_")[:80] or "site"
+            slug, number = base, 2
+            while slug in slugs:
+                slug, number = f"{base}-{number}", number + 1
+            slugs.append(slug)
+        return tuple(slugs)
+
+    def to_json(self) -> str:
+        """JSON text: names and slugs in the order of the ids."""
+        return json.dumps({"sites": list(self.names), "slugs": list(self.slugs())}, ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "SiteVocabulary":
+        """The vocabulary that `to_json` wrote."""
+        return cls(tuple(json.loads(text)["sites"]))

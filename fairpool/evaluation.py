@@ -1,0 +1,118 @@
+"""Score a table of new images with a trained model."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairpool.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fairpool.metrics import GroupReport
+
+__all__ = ["Evaluation", "evaluate_checkpoint"]
+
+_ARCHITECTURE = ("image_size", "value_range", "block_inplanes")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores and, where labels were given, the errors by site.
+
+    Attributes:
+        scores: ``row`` of the manifest, ``site``, ``probability``, and ``label`` where given.
+        sites: names by id of the report: the training's sites, then those it never saw.
+        num_trained_sites: how many of them were seen in training.
+        report: None without labels.
+    """
+
+    scores: "pd.DataFrame"
+    sites: tuple[str, ...]
+    num_trained_sites: int
+    report: "GroupReport | None"
+
+    def write(self, path: Path) -> None:
+        """Write the scores as .csv (text cells that look like formulas are quoted) or .parquet."""
+        if path.suffix == ".parquet":
+            self.scores.to_parquet(path, index=False)
+            return
+        table = self.scores.copy()
+        table["site"] = [f"'{site}" if site[0] in "=+-@\t\r\n" else site for site in table["site"]]
+        table.to_csv(path, index=False)
+
+
+def evaluate_checkpoint(
+    checkpoint: str | os.PathLike[str],
+    manifest: str | os.PathLike[str],
+    *,
+    columns: Mapping[str, Any],
+    root_dir: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Run a pipeline's ``inference.json`` with the weights of a checkpoint over a manifest.
+
+    Args:
+        checkpoint: a run's ``model.pt``.
+        manifest, root_dir: see `read_manifest`.
+        columns: the column options of `read_manifest`; ``label_column`` None scores without a report.
+        progress: called with (images read, images in all).
+    Raises:
+        CheckpointError: the file is not one of fairpool's models.
+        DataError: the manifest or an image cannot be used.
+    """
+    from monai.bundle import ConfigWorkflow
+
+    from fairpool.bundle import find_bundle
+    from fairpool.checkpoints import load_model
+    from fairpool.data.image_cache import ImageCache, default_cache_dir
+    from fairpool.data.manifest import read_manifest
+    from fairpool.data.tuberculosis import as_items
+
+    weights, vocabulary, settings = load_model(checkpoint)
+    overrides = settings.get("overrides", {})
+    # Only numbers enter the configuration: text from a file could be an expression.
+    wanted = {key: overrides[key] for key in _ARCHITECTURE if _is_numeric(overrides.get(key))}
+    try:
+        bundle = find_bundle(str(settings["pipeline"]))
+    except (KeyError, ValueError):
+        raise CheckpointError(
+            f'the checkpoint names the pipeline "{settings.get("pipeline")}", which this fairpool does not ship.'
+        ) from None
+    records = read_manifest(manifest, root_dir=root_dir, **columns)
+    sites = vocabulary.extended(records["site"])
+    cache = ImageCache(default_cache_dir(), wanted["image_size"], value_range=wanted.get("value_range"))
+    rows, names = records["row"].tolist(), records["site"].tolist()
+    cache.prepare(records["image"].tolist(), describe=lambda i: f"row {rows[i]} ({names[i]})", num_workers=2, progress=progress)
+    workflow = ConfigWorkflow(
+        workflow_type="infer",
+        config_file=str(bundle.configs / "inference.json"),
+        meta_file=str(bundle.configs / "metadata.json"),
+        logging_file=False,
+        bundle_root=str(bundle.folder),
+        checkpoint=None,
+        **wanted,
+    )
+    workflow.parser["items"] = as_items(records, records, sites)
+    workflow.parser["sites"] = list(sites.slugs())
+    workflow.initialize()
+    network = workflow.parser.get_parsed_content("network")
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise CheckpointError("the checkpoint's weights do not fit the network that its settings describe.") from None
+    workflow.run()
+    report = workflow.parser.get_parsed_content("site_report")
+    scores = report.predictions()
+    scores["site"] = [sites.names[number] for number in scores["site"]]
+    has_labels = columns.get("label_column") is not None
+    kept = ["row", "site", *(["label"] if has_labels else []), "probability"]
+    return Evaluation(scores[kept], sites.names, len(vocabulary), report.report if has_labels else None)
+
+
+def _is_numeric(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(_is_numeric(part) for part in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)

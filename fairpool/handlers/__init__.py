@@ -1,0 +1,8 @@
+"""Handlers for MONAI engines: dual updates, per-site evidence, MLflow."""
+
+from fairpool.handlers.dual import FairALMHandler
+from fairpool.handlers.evidence import EvidenceLogger
+from fairpool.handlers.optimizer_steps import FiniteLossHandler
+from fairpool.handlers.site_report import SiteReport
+
+__all__ = ["EvidenceLogger", "FairALMHandler", "FiniteLossHandler", "SiteReport"]

@@ -1,0 +1,5 @@
+"""Losses that train under a fairness constraint; `FairALMHandler` serves each of them."""
+
+from fairpool.losses.fairalm import FairALMLoss
+
+__all__ = ["FairALMLoss"]

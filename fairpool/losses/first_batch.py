@@ -1,0 +1,76 @@
+"""Checks of the first batch, made once because they wait for the device."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_first_batch", "check_groups"]
+
+
+def check_first_batch(logits: Tensor, labels: Tensor, groups: Tensor, num_groups: int) -> None:
+    """Refuse a first batch whose shapes, labels or group ids cannot be what the loss needs.
+
+    Args:
+        logits: (B,), (B, 1) or (B, C).
+        labels: (B,) or (B, 1), class indices.
+        groups: (B,), integer, -1 for unknown.
+        num_groups: K.
+    Raises:
+        TypeError: group ids are not integers.
+        ValueError: shapes disagree, labels are soft or out of range, or an id is neither -1 nor in 0..K-1.
+    """
+    shapes = f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, groups {tuple(groups.shape)}"
+    if logits.ndim not in (1, 2):
+        raise ValueError(
+            f"fairpool constrains classification: logits must have shape (B,), (B, 1) or (B, C); got {shapes}. "
+            "Segmentation and regression targets are not supported."
+        )
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise ValueError(
+            f"labels must be class indices of shape (B,) or (B, 1); got {shapes}. One-hot labels become indices with "
+            "labels.argmax(1); multi-label targets are not supported yet."
+        )
+    if not logits.shape[0] == labels.shape[0] == groups.shape[0]:
+        raise ValueError(f"logits, labels and groups must hold the same samples; got {shapes}.")
+    if labels.is_floating_point() and bool((labels != labels.round()).any()):
+        raise ValueError("labels must be class indices; found fractions. Soft labels are not supported.")
+    num_classes = logits.shape[1] if logits.ndim == 2 and logits.shape[1] > 1 else 2
+    outside = labels[(labels < 0) | (labels >= num_classes)]
+    if outside.numel():
+        raise ValueError(
+            f"labels must lie in 0..{num_classes - 1}; found {_value(outside)} ({outside.numel()} samples). "
+            "Drop samples of unknown label before training."
+        )
+    check_groups(groups, num_groups)
+    if logits.ndim == 2 and logits.shape[1] > 1 and logits.shape[0] > 1:
+        looks_like_probabilities = (logits >= 0).all() & torch.isclose(logits.float().sum(1), logits.new_ones(())).all()
+        if bool(looks_like_probabilities):
+            warnings.warn(
+                "the network's outputs are non-negative and sum to 1: fairpool expects logits; remove the softmax.",
+                stacklevel=2,
+            )
+
+
+def check_groups(groups: Tensor, num_groups: int) -> None:
+    """Refuse group ids that are not integers or neither -1 ("unknown") nor in 0..K-1.
+
+    Raises:
+        TypeError: the dtype is floating or boolean.
+        ValueError: an id is out of range; the message gives the first one and how many there are.
+    """
+    if groups.is_floating_point() or groups.is_complex() or groups.dtype == torch.bool:
+        raise TypeError(
+            f"groups must be an integer tensor, got {str(groups.dtype).removeprefix('torch.')}. "
+            "Encode site names as integers 0..K-1, -1 for unknown."
+        )
+    outside = groups[(groups < -1) | (groups >= num_groups)]
+    if outside.numel():
+        raise ValueError(
+            f"group ids must lie in 0..{num_groups - 1}, or be -1 for unknown; found {_value(outside)} "
+            f"({outside.numel()} samples). Encode sites with a SiteVocabulary, or raise num_groups."
+        )
+
+
+def _value(outside: Tensor) -> str:
+    return f"{outside.flatten()[0].item():g}"

@@ -1,0 +1,75 @@
+"""Errors of single samples from logits: the surrogates that train, the hard error that counts, and the label's shape.
+
+Logits of shape (B,) or (B, 1) are binary with a sigmoid; (B, C) is a softmax over C classes.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
+from torch import Tensor
+
+__all__ = ["SURROGATES", "as_plain", "canonical", "cross_entropy", "hard_errors", "surrogate_errors"]
+
+SURROGATES = ("probability", "cross_entropy", "hinge")
+
+
+def as_plain(tensor: Tensor) -> Tensor:
+    """The same data without a subclass: a MetaTensor would turn buffers into MetaTensors and spoil checkpoints."""
+    # The type test is needed: torch.compile cannot trace as_subclass.
+    return tensor if type(tensor) is Tensor else torch.as_tensor(tensor).as_subclass(Tensor)
+
+
+def canonical(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits as (B,) for binary or (B, C) in at least single precision, labels as int64 (B,).
+
+    Args:
+        logits: (B,), (B, 1) or (B, C).
+        labels: (B,) or (B, 1), class indices of any dtype.
+    """
+    if logits.ndim == 2 and logits.shape[1] == 1:
+        logits = logits.squeeze(1)
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    if labels.ndim == 2:
+        labels = labels.squeeze(1)
+    return logits, labels.long()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """``-log p_y`` of each sample, (B,), from canonical logits and labels.
+
+    >>> cross_entropy(torch.zeros(1, 4), torch.tensor([2])).exp()
+    tensor([4.])
+    """
+    if logits.ndim == 1:
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def surrogate_errors(logits: Tensor, labels: Tensor, surrogate: str) -> Tensor:
+    """Differentiable stand-in for the error of each sample, (B,), from canonical logits and labels.
+
+    ``"probability"`` is ``1 - p_y``, bounded in [0, 1]. ``"cross_entropy"`` is ``-log p_y`` (the authors' released
+    code) and ``"hinge"`` is ``max(0, 1 - margin)``, the margin of the true class over the best other one (their
+    3-layer network); both are unbounded, and a negative multiplier on an unbounded surrogate has no minimum.
+
+    Source: Lokhande et al. 2020, section 5.2 (smooth surrogate of the indicator).
+    """
+    if surrogate == "hinge":
+        return F.relu(1 - _margins(logits, labels))
+    entropies = cross_entropy(logits, labels)
+    # expm1 keeps the digits of a small error, and the softmax is not computed a second time.
+    return entropies if surrogate == "cross_entropy" else -torch.expm1(-entropies)
+
+
+def hard_errors(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether the decision (largest logit; binary: logit > 0) misses the label, boolean (B,)."""
+    decisions = logits > 0 if logits.ndim == 1 else logits.argmax(dim=1)
+    return decisions != labels
+
+
+def _margins(logits: Tensor, labels: Tensor) -> Tensor:
+    if logits.ndim == 1:
+        return torch.where(labels == 1, logits, -logits)
+    is_true = F.one_hot(labels, logits.shape[1]).bool()
+    best_other = logits.masked_fill(is_true, -torch.inf).amax(dim=1)
+    return logits.gather(1, labels[:, None]).squeeze(1) - best_other

@@ -1,0 +1,70 @@
+"""Means over (event, group) cells and the gaps between groups: the only place that averages over groups.
+
+Notation of Lokhande et al. 2020 (ECCV): event c, group k, ``mu[c, k]`` the mean rate of the group in the event.
+"""
+
+import torch
+from torch import Tensor
+
+__all__ = ["cell_sums", "group_gaps", "is_comparable"]
+
+
+def cell_sums(values: Tensor, groups: Tensor, num_groups: int) -> Tensor:
+    """Sum of each group's samples, one column a quantity.
+
+    Args:
+        values: floating, shape (B, M).
+        groups: group of each sample, shape (B,), integer; -1 means "unknown" and enters no sum.
+        num_groups: K.
+    Returns:
+        sums, shape (M, K), in the dtype of ``values``.
+    Raises:
+        IndexError: an id is neither -1 nor in 0..K-1 (on the CPU; a GPU fails its own assertion).
+
+    >>> cell_sums(torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0, 1, -1]), 2)
+    tensor([[1., 2.]])
+    """
+    # Row 0 takes the unknown, so that one segmented sum serves every sample without a data-dependent branch.
+    sums = values.new_zeros(num_groups + 1, values.shape[1])
+    return sums.index_add_(0, groups + 1, values)[1:].t()
+
+
+def is_comparable(counts: Tensor) -> Tensor:
+    """Whether a group is present in an event that holds at least one other group.
+
+    Args:
+        counts: samples (or summed event weights) by event and group, shape (C, K).
+    Returns:
+        boolean, shape (C, K).
+
+    >>> is_comparable(torch.tensor([[3, 1, 0], [0, 2, 0]]))
+    tensor([[ True,  True, False],
+            [False, False, False]])
+    """
+    is_present = counts > 0
+    return is_present & (is_present.sum(dim=1, keepdim=True) > 1)
+
+
+def group_gaps(rates: Tensor, counts: Tensor) -> Tensor:
+    """One-versus-rest gap of each group's rate.
+
+    Args:
+        rates: mean rate, shape (C, K): event by group; any finite value where the group is absent.
+        counts: samples behind each mean, shape (C, K). A zero marks an absent group.
+    Returns:
+        gaps, shape (C, K): the group's rate minus the mean of the other present groups' rates; exactly 0 where the
+        group is absent or fewer than two are present.
+    Raises:
+        ValueError: the shapes differ.
+    Source: Lokhande et al. 2020, eq. (4), for K = 2 (``d`` and ``-d``); the form for K > 2 is ours.
+
+    >>> group_gaps(torch.tensor([[0.5, 0.25]]), torch.tensor([[5, 5]]))
+    tensor([[ 0.2500, -0.2500]])
+    """
+    if rates.shape != counts.shape:
+        raise ValueError(f"rates and counts must agree in shape, got {tuple(rates.shape)} and {tuple(counts.shape)}.")
+    is_present = counts > 0
+    num_present = is_present.sum(dim=1, keepdim=True)
+    total = torch.where(is_present, rates, 0).sum(dim=1, keepdim=True)
+    mean_of_others = (total - rates) / (num_present - 1).clamp(min=1)
+    return torch.where(is_present & (num_present > 1), rates - mean_of_others, 0)

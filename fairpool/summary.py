@@ -1,0 +1,161 @@
+"""The comparison of a study's methods: table, box plots, saliency panel, and the summary run that holds them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from fairpool.experiment import RunResult, Study
+from fairpool.metrics import GroupReport, group_report
+from fairpool.tracking import log_metrics, log_params
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+
+__all__ = ["box_plots", "comparison", "pooled_reports", "write_summary"]
+
+_FIGURES = ("error", "balanced_error", "deo", "fpr_gap", "eodds_gap", "ddp", "worst_group_error")
+_IMAGES_PER_CELL = 2
+
+
+def comparison(results: Sequence[RunResult], section: str = "test") -> pd.DataFrame:
+    """Mean and standard deviation (ddof 1) over seeds of every figure, by method.
+
+    Args:
+        results: finished runs.
+        section: "test" or "validation".
+    Returns:
+        one row a (method, figure), in the order of the methods; columns ``mean``, ``std``, ``min``, ``max``, ``seeds``.
+        A figure that some seed could not estimate is over the seeds that could; ``std`` is NaN for a single seed.
+    """
+    rows = [
+        {"method": result.method, "seed": result.seed, "figure": name, "value": value}
+        for result in results
+        for name, value in getattr(result, section).items()
+    ]
+    table = pd.DataFrame(rows, columns=["method", "seed", "figure", "value"])
+    table = table[np.isfinite(table["value"])]
+    grouped = table.groupby(["method", "figure"], sort=False)["value"]
+    return grouped.agg(mean="mean", std="std", min="min", max="max", seeds="count")
+
+
+def pooled_reports(results: Sequence[RunResult]) -> dict[str, GroupReport]:
+    """Report by method over the test counts of all its seeds added up.
+
+    With cross-validation folds every image is tested once per round, so the pooled counts are the honest ones for small
+    sites; with one random split a seed, an image can count several times.
+    """
+    pooled: dict[str, torch.Tensor] = {}
+    for result in results:
+        counts = torch.tensor(result.test_counts)
+        pooled[result.method] = pooled[result.method] + counts if result.method in pooled else counts
+    return {method: group_report(counts) for method, counts in pooled.items()}
+
+
+def box_plots(results: Sequence[RunResult]) -> "Figure":
+    """Test error and DEO by method, one point a seed: the right of the paper's Fig. 6, over independent seeds."""
+    from matplotlib.figure import Figure
+
+    methods = list(dict.fromkeys(result.method for result in results))
+    figure = Figure(figsize=(4.2 * 2, 3.6), layout="constrained")
+    titles = {"error": "test error", "deo": "test DEO (largest FNR difference between sites)"}
+    for axis, name in zip(figure.subplots(1, 2), titles, strict=True):
+        values = [
+            [100 * result.test[name] for result in results if result.method == method and name in result.test]
+            for method in methods
+        ]
+        axis.boxplot(values, widths=0.5, medianprops={"color": "black"}, showfliers=False)
+        for position, points in enumerate(values, start=1):
+            axis.plot(np.full(len(points), position), points, "o", alpha=0.6, markersize=5)
+        axis.set_xticks(range(1, len(methods) + 1), methods)
+        axis.set_ylim(bottom=0)
+        axis.set_ylabel("percent" if name == "error" else "points")
+        axis.set_title(titles[name], fontsize=10)
+    seeds = len({result.seed for result in results})
+    figure.suptitle(f"{seeds} seeds: new split, new initial weights", fontsize=10)
+    return figure
+
+
+def write_summary(
+    client: "MlflowClient",
+    experiment_id: str,
+    study: Study,
+    identity: str,
+    results: Sequence[RunResult],
+    notes: Sequence[str],
+    folder: Path,
+) -> str:
+    """Fill the study's one summary run, made at the first call; returns its id."""
+    found = client.search_runs([experiment_id], f"tags.study = '{identity}' and tags.\"fairpool.kind\" = 'summary'")
+    if found:
+        run_id = found[0].info.run_id
+    else:
+        tags = {"study": identity, "fairpool.kind": "summary"}
+        run_id = client.create_run(experiment_id, run_name=f"summary-{identity}", tags=tags).info.run_id
+        about = {"constraint": study.constraint, "pipeline": study.bundle.name, "method": "summary"}
+        log_params(client, run_id, about)
+
+    table = comparison(results)
+    metrics = {}
+    for (method, figure), row in table.iterrows():
+        metrics[f"test/{figure}/{method}/mean"] = float(row["mean"])
+        if np.isfinite(row["std"]):
+            metrics[f"test/{figure}/{method}/std"] = float(row["std"])
+    seeds = len({result.seed for result in results})
+    log_metrics(client, run_id, metrics, step=seeds)
+
+    client.log_text(run_id, table.to_csv(), "comparison.csv")
+    client.log_text(run_id, json.dumps(list(notes), ensure_ascii=False, indent=1), "notes.json")
+    client.log_text(run_id, _per_seed(results).to_csv(index=False), "seeds.csv")
+    figure = box_plots(results)
+    client.log_figure(run_id, figure, "box_plots.png")
+    figure.savefig(folder / "box_plots.png", dpi=120)
+    panel = _saliency(study, results)
+    client.log_figure(run_id, panel, "saliency.png")
+    panel.savefig(folder / "saliency.png", dpi=120)
+    table.to_csv(folder / "comparison.csv")
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _per_seed(results: Sequence[RunResult]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"method": result.method, "seed": result.seed, "run_id": result.run_id, "best_epoch": result.best_epoch}
+            | {f"test/{name}": result.test.get(name) for name in _FIGURES}
+            | {f"val/{name}": result.validation.get(name) for name in _FIGURES}
+            for result in results
+        ]
+    )
+
+
+def _saliency(study: Study, results: Sequence[RunResult]) -> "Figure":
+    """Maps of the first seed's models over the same test images: some of each (site, label) cell."""
+    from fairpool.checkpoints import load_model
+    from fairpool.experiment import parse_config
+    from fairpool.saliency import evidence_maps, saliency_panel
+
+    first = [result for result in results if result.seed == results[0].seed]
+    parsed = parse_config(study, first[0].method, first[0].seed)
+    pool, transform = parsed("pool"), parsed("validate#preprocessing")
+    chosen, taken = [], dict[tuple[int, int], int]()
+    for item in pool.section("test"):
+        cell = (item["site"], item["label"])
+        if cell[0] < 4 and taken.get(cell, 0) < _IMAGES_PER_CELL:
+            taken[cell] = taken.get(cell, 0) + 1
+            chosen.append(item)
+    chosen.sort(key=lambda item: (item["site"], item["label"]))
+    words = {0: "negative", 1: "positive"}
+    images = torch.stack([torch.as_tensor(transform(item)["image"]) for item in chosen])
+    network = parsed("network_def")
+    maps = {}
+    for result in first:
+        weights, _, _ = load_model(Path(result.output_dir) / "model.pt")
+        network.load_state_dict(weights)
+        maps[result.method] = evidence_maps(network, images)
+    return saliency_panel(images, maps, [f"{item['site_name']}\n{words[item['label']]}" for item in chosen])

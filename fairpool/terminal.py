@@ -1,0 +1,163 @@
+"""What a study looks like on the terminal: progress bars while it runs, a table at its end."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from fairpool.evaluation import Evaluation
+    from fairpool.experiment import RunResult, Study
+
+__all__ = ["Terminal"]
+
+_SHOWN_SITES = 12
+
+
+class Terminal:
+    """Progress bars and tables; a `fairpool.experiment.StudyObserver`. Used as a context while bars are wanted."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=self.console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._run = ""
+
+    def __enter__(self) -> "Terminal":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence above the bars."""
+        self.console.print(f"note: {sentence}", highlight=False, markup=False)
+
+    def images(self, done: int, total: int) -> None:
+        """Images read."""
+        self._advance("reading images", done, total)
+
+    def drawn(self, done: int, total: int) -> None:
+        """Synthetic images written."""
+        self._advance("drawing synthetic radiographs", done, total)
+
+    def bytes(self, done: int, total: int | None) -> None:
+        """Bytes downloaded."""
+        self._advance("downloading (MiB)", done // 2**20, None if total is None else total // 2**20)
+
+    def run_started(self, number: int, total: int, method: str, seed: int, epochs: int) -> None:
+        """A run's bar."""
+        self._run = f"run {number}/{total} {method}, seed {seed}"
+        self._advance(self._run, 0, epochs)
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Advance the run's bar, with its validation figures."""
+        shown = {"error": "error", "deo": "DEO"}
+        status = ", ".join(f"{word} {100 * metrics[name]:.1f}" for name, word in shown.items() if name in metrics)
+        task = self.progress.tasks[self._tasks[self._run]]
+        self._advance(self._run, epoch, int(task.total or epoch), f"validation {status}")
+
+    def run_finished(self, result: "RunResult", *, was_there: bool) -> None:
+        """One line a run, which stays when the bars are gone."""
+        if self._run in self._tasks:
+            self.progress.remove_task(self._tasks.pop(self._run))
+        figures = ", ".join(
+            f"{word} {100 * result.test[name]:.1f}" for name, word in {"error": "error", "deo": "DEO"}.items()
+            if name in result.test
+        )
+        state = "was finished" if was_there else f"{result.seconds:.0f} s"
+        self.console.print(f"{result.method}, seed {result.seed}: test {figures} ({state})", highlight=False)
+
+    def show_results(self, study: "Study", results: "Sequence[RunResult]", summary_id: str) -> None:
+        """The comparison of the methods, the counts behind the rates by site, and where to look next."""
+        from fairpool.summary import comparison, pooled_reports
+
+        table = comparison(results)
+        methods = list(dict.fromkeys(result.method for result in results))
+        seeds = len({result.seed for result in results})
+        sites = dict(zip(results[0].slugs, results[0].sites, strict=True))
+        figures = {"error": "error", "balanced_error": "balanced error", "deo": "DEO (FNR gap)", "fpr_gap": "FPR gap"}
+        for slug in list(sites)[:_SHOWN_SITES]:
+            figures[f"error/{slug}"] = f"error at {sites[slug]}"
+        grid = Table(title=f"Test, percent: mean ± standard deviation over {seeds} seeds ({study.constraint})")
+        grid.add_column("")
+        for method in methods:
+            grid.add_column(method, justify="right")
+        for name, title in figures.items():
+            cells = [_mean_and_std(table, method, name) for method in methods]
+            grid.add_row(title, *cells)
+        self.console.print(grid)
+
+        pooled = pooled_reports(results)
+        counts = Table(title=f"Errors by site, counted over the test sets of all {seeds} seeds: wrong of cases")
+        counts.add_column("site")
+        for method in methods:
+            counts.add_column(f"{method}: missed positives", justify="right")
+            counts.add_column("false alarms", justify="right")
+        for number, site in enumerate(list(sites.values())[:_SHOWN_SITES]):
+            row = [_of(part[number].tolist()) for m in methods for part in (pooled[m].fnr_of, pooled[m].fpr_of)]
+            counts.add_row(site, *row)
+        self.console.print(counts)
+        if len(sites) > _SHOWN_SITES:
+            self.console.print(f"{len(sites) - _SHOWN_SITES} more sites are in comparison.csv.")
+        folder = Path(results[0].output_dir).parent
+        self.console.print(
+            f"Box plots, saliency maps and the table: {folder}\n"
+            f"MLflow: fairpool ui --output {study.output_dir}   (experiment {study.bundle.name}, summary run {summary_id})\n"
+            f"Score new images: fairpool evaluate {folder}/{methods[-1]}-seed{results[0].seed}/model.pt --manifest FILE",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
+
+    def show_evaluation(self, evaluation: "Evaluation", output: Path) -> None:
+        """Errors by site of a scored table."""
+        if evaluation.report is not None:
+            grid = Table(title="Errors by site: wrong of cases")
+            for title in ("site", "error", "missed positives", "false alarms", "seen in training"):
+                grid.add_column(title, justify="left" if title == "site" else "right")
+            report = evaluation.report
+            for number, site in enumerate(evaluation.sites):
+                if int(report.samples[number]) == 0:
+                    continue
+                wrong = int(report.fnr_of[number, 0] + report.fpr_of[number, 0])
+                cells = (part[number].tolist() for part in (report.fnr_of, report.fpr_of))
+                seen = "yes" if number < evaluation.num_trained_sites else "no"
+                grid.add_row(site, _of([wrong, int(report.samples[number])]), *map(_of, cells), seen)
+            self.console.print(grid)
+            gaps = {"error": report.overall_error, "DEO": report.deo, "FPR gap": report.fpr_gap}
+            self.console.print(
+                ", ".join(f"{word} {'no estimate' if value != value else f'{100 * value:.1f} %'}" for word, value in gaps.items()),
+                highlight=False,
+            )
+        self.console.print(f"{len(evaluation.scores)} scores: {output}", highlight=False, soft_wrap=True, markup=False)
+
+    def _advance(self, name: str, done: int, total: int | None, status: str = "") -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(name, total=total, status=status)
+        self.progress.update(self._tasks[name], completed=done, total=total, status=status)
+
+
+def _mean_and_std(table: "object", method: str, name: str) -> str:
+    if (method, name) not in table.index:  # type: ignore[attr-defined]
+        return "no estimate"
+    row = table.loc[(method, name)]  # type: ignore[attr-defined]
+    spread = "" if row["std"] != row["std"] else f" ± {100 * row['std']:.1f}"
+    return f"{100 * row['mean']:.1f}{spread}"
+
+
+def _of(part: list[int]) -> str:
+    wrong, cases = part
+    return f"{wrong} of {cases} ({100 * wrong / cases:.0f} %)" if cases else "no estimate (0 of 0)"

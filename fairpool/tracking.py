@@ -1,0 +1,117 @@
+"""Where the evidence goes: an MLflow store that is reachable before anything is trained, and batched metrics."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["default_tracking_uri", "log_metrics", "open_experiment"]
+
+_BATCH = 1000  # most metrics that MLflow takes in one call
+
+
+def default_tracking_uri(output_dir: str | os.PathLike[str]) -> str:
+    """The sqlite store beside a study's output.
+
+    >>> default_tracking_uri("/data/out")
+    'sqlite:////data/out/mlruns.db'
+    """
+    return f"sqlite:///{Path(output_dir).resolve() / 'mlruns.db'}"
+
+
+def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
+    """A client of the store and the id of the experiment, made where it does not exist.
+
+    Args:
+        tracking_uri: ``sqlite:///...``, ``http(s)://...`` or anything else MLflow takes; ``file:`` stores are not.
+        name: of the experiment.
+    Raises:
+        ConnectionError: the server does not answer, or the store cannot be opened.
+    """
+    # The stock client retries for minutes while training waits.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    address = urlsplit(tracking_uri)
+    if address.scheme in ("http", "https"):
+        _check_server(tracking_uri, address.hostname or "")
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with _store_lock(tracking_uri) as folder:
+            client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                # A sqlite store's artifacts belong beside it, not into the working directory.
+                location = None if folder is None else (folder / "mlruns" / name).as_uri()
+                return client, client.create_experiment(name, artifact_location=location)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(f"the tracking store {_shown(tracking_uri)} cannot be opened: {reason}") from error
+    if experiment.lifecycle_stage == "deleted":
+        raise ConnectionError(f'the experiment "{name}" was deleted in MLflow; restore it there or use another store.')
+    return client, experiment.experiment_id
+
+
+def log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+    """Send all metrics of a step in as few calls as MLflow allows."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    for part in _batches([Metric(name, value, now, step) for name, value in metrics.items()]):
+        client.log_batch(run_id, metrics=part)
+
+
+def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+    """Send parameters as text, cut to the length that MLflow keeps."""
+    from mlflow.entities import Param
+
+    for part in _batches([Param(name, str(value)[:6000]) for name, value in params.items()], 100):
+        client.log_batch(run_id, params=part)
+
+
+def _batches(items: list[Any], size: int = _BATCH) -> Iterable[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _check_server(tracking_uri: str, host: str) -> None:
+    try:
+        with urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=10):
+            return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ConnectionError(
+            f"the tracking server {_shown(tracking_uri)} does not answer ({reason}). Start it, correct --tracking-uri, "
+            "or leave it out to use the sqlite store beside the output."
+        ) from None
+
+
+def _shown(tracking_uri: str) -> str:
+    """The address without a user name or password that it may carry."""
+    address = urlsplit(tracking_uri)
+    if address.scheme in ("http", "https"):
+        return f"{address.scheme}://{address.hostname}" + (f":{address.port}" if address.port else "")
+    return f'"{Path(address.path).name}" ({address.scheme or "path"})'
+
+
+@contextmanager
+def _store_lock(tracking_uri: str) -> Iterator[Path | None]:
+    """Hold a lock while a sqlite store may be created, which two processes cannot do at once; yields its folder."""
+    if not tracking_uri.startswith("sqlite:///"):
+        yield None
+        return
+    path = Path(tracking_uri.removeprefix("sqlite:///")).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        yield path.parent

@@ -1,0 +1,71 @@
+"""The MONAI transform that reads radiographs."""
+
+import os
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.transforms.transform import MapTransform
+
+from fairpool.data.image_cache import ImageCache
+from fairpool.errors import DataError
+
+__all__ = ["LoadRadiographd"]
+
+
+class LoadRadiographd(MapTransform):
+    """Replaces a path by a reduced greyscale image.
+
+    The image is a plain float32 tensor in [0, 1] of shape (1, size, size): channel, HEIGHT, WIDTH, row 0 at the top,
+    column 0 at the left. That is how Pillow and matplotlib show it, and not the (channel, width, height) of MONAI's own
+    LoadImage. It is no MetaTensor, and the path is gone from the item. How pixels become numbers: `read_radiograph`.
+    Nothing is random, so MONAI's CacheDataset keeps the result.
+
+    Args:
+        keys: the items that hold a path.
+        size: height and width of the image.
+        cache_dir: folder for reduced images, see `ImageCache`; None decodes every time.
+        value_range: the two stored values that become 0 and 1, for files of more than 8 bits and for DICOM.
+        allow_missing_keys: whether an item may lack a key.
+    Raises:
+        DataError: an image cannot be used; starts with "row R (site): " where the item has "row" and "site_name". In a
+            MONAI Compose it is the cause of a RuntimeError.
+        TypeError: the item holds something that is no path.
+
+    >>> LoadRadiographd("image", 128)({"image": "nowhere.png", "row": 41, "site_name": "bern"})
+    Traceback (most recent call last):
+        ...
+    fairpool.errors.DataError: row 41 (bern): file not found. Check the path column and the data folder
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        size: int,
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        value_range: tuple[float, float] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.cache = ImageCache(cache_dir, size, value_range=value_range)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with each path replaced by its image; the item given is not changed."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            if not isinstance(item[key], str | os.PathLike):
+                raise TypeError(
+                    f'{_name_row(item)}"{key}" must hold the path of one file, got {type(item[key]).__name__}.'
+                )
+            try:
+                image = self.cache.load(item[key])
+            except DataError as error:
+                raise DataError(f"{_name_row(item)}{error}") from error
+            item[key] = torch.from_numpy(image.pixels)[None]
+        return item
+
+
+def _name_row(item: Mapping[Hashable, Any]) -> str:
+    return f"row {item['row']} ({item['site_name']}): " if "row" in item and "site_name" in item else ""
