@@ -1,6 +1,7 @@
 """Find a pipeline (a MONAI bundle), lay its configurations over each other, and build it."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -65,6 +66,7 @@ class Bundle:
         """The workflow of a method, initialised: seeds set, nothing trained yet."""
         from monai.bundle import ConfigWorkflow
 
+        logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # set to INFO by its import
         files = self.config_files(method, overlays)
         known = self.keys([method], overlays)[method]
         wanted = {key: value for key, value in overrides.items() if key in known}

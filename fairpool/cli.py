@@ -281,9 +281,10 @@ def _quieten() -> None:
     import logging
     import warnings
 
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"(monai|torch|mlflow)\b")
-    for name in ("monai", "ignite", "mlflow", "alembic", "BundleWorkflow"):
+    for name in ("monai", "ignite", "mlflow", "alembic", "monai.bundle.workflows"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

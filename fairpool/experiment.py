@@ -220,7 +220,7 @@ class _Run:
         seconds = time.monotonic() - start
 
         network = parsed("network")
-        network.load_state_dict(torch.load(self.run_dir / "best.pt", weights_only=True)["network"])
+        network.load_state_dict(torch.load(self.run_dir / "best.pt", weights_only=True))
         best_epoch = int(evaluator.state.best_metric_epoch)
         # The figures of both sections are those of the model that is kept.
         validation, validation_report = _evaluate(parsed, "validate")

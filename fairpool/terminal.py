@@ -33,6 +33,7 @@ class Terminal:
         )
         self._tasks: dict[str, TaskID] = {}
         self._run = ""
+        self._epochs = 0
 
     def __enter__(self) -> "Terminal":
         self.progress.start()
@@ -60,14 +61,14 @@ class Terminal:
     def run_started(self, number: int, total: int, method: str, seed: int, epochs: int) -> None:
         """A run's bar."""
         self._run = f"run {number}/{total} {method}, seed {seed}"
+        self._epochs = epochs
         self._advance(self._run, 0, epochs)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Advance the run's bar, with its validation figures."""
         shown = {"error": "error", "deo": "DEO"}
         status = ", ".join(f"{word} {100 * metrics[name]:.1f}" for name, word in shown.items() if name in metrics)
-        task = self.progress.tasks[self._tasks[self._run]]
-        self._advance(self._run, epoch, int(task.total or epoch), f"validation {status}")
+        self._advance(self._run, epoch, self._epochs, f"validation {status}")
 
     def run_finished(self, result: "RunResult", *, was_there: bool) -> None:
         """One line a run, which stays when the bars are gone."""
