@@ -105,10 +105,14 @@ def main() -> None:
         for name, row in rows.items():
             print(f"  {name:16} {row['median_us']:9.0f} us  +{row['extra_us']:7.0f} us  ratio {row['ratio']:.3f}")
     if arguments.json:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip()
         about = {"machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({"about": {**about, "commit": commit, "rounds": arguments.rounds}, "results": results}, file, indent=1)
+            json.dump(
+                {"about": {**about, "commit": commit, "rounds": arguments.rounds}, "results": results}, file, indent=1
+            )
 
 
 if __name__ == "__main__":

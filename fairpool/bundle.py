@@ -109,7 +109,9 @@ def find_bundle(pipeline: str, *, trust_config: bool = False) -> Bundle:
     )
 
 
-def parse_overrides(texts: Sequence[str], keys: Mapping[str, set[str]], *, trust_config: bool = False) -> dict[str, Any]:
+def parse_overrides(
+    texts: Sequence[str], keys: Mapping[str, set[str]], *, trust_config: bool = False
+) -> dict[str, Any]:
     """``key=value`` texts as configuration values: JSON where it parses, text otherwise.
 
     Args:

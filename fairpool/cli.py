@@ -26,7 +26,9 @@ TrackingUri = Annotated[
 ]
 Image = Annotated[str, typer.Option("--image-column", help="Column of the image paths.")]
 Site = Annotated[str, typer.Option("--site-column", help="Column of the sites.")]
-Patient = Annotated[str | None, typer.Option("--patient-column", help="Column of the patients; images of one stay together.")]
+Patient = Annotated[
+    str | None, typer.Option("--patient-column", help="Column of the patients; images of one stay together.")
+]
 Positive = Annotated[str | None, typer.Option("--positive", help="Label value(s) that count as 1, separated by |.")]
 Trust = Annotated[bool, typer.Option("--trust-config", help="Parse configurations that can run code.")]
 
@@ -39,9 +41,15 @@ _DEMO_CONFOUNDING = 0.8
 @app.command()
 def run(
     pipeline: Annotated[str, typer.Argument(help="A pipeline's name, such as tuberculosis, or a bundle's folder.")],
-    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Configuration values.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="The data set's folder, or the manifest's images.")] = None,
-    manifest: Annotated[Path | None, typer.Option("--manifest", help="Table of images: .csv, .tsv or .parquet.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Configuration values.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The data set's folder, or the manifest's images.")
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="Table of images: .csv, .tsv or .parquet.")
+    ] = None,
     test_manifest: Annotated[Path | None, typer.Option("--test-manifest", help="Separate table to test on.")] = None,
     image_column: Image = "image",
     label_column: Annotated[str, typer.Option("--label-column", help="Column of the labels.")] = "label",
@@ -160,7 +168,9 @@ def synthesize(
     output: Annotated[Path, typer.Option("--output", help="Folder of the tree; new or empty.")] = Path("tuberculosis"),
     confounding: Annotated[
         float | None,
-        typer.Option("--confounding", help="c: positives are 0.5 + c/2 at shenzhen, 0.5 - c/2 at montgomery; default 0.8."),
+        typer.Option(
+            "--confounding", help="c: positives are 0.5 + c/2 at shenzhen, 0.5 - c/2 at montgomery; default 0.8."
+        ),
     ] = None,
     published: Annotated[bool, typer.Option("--published", help="The 800 published names and labels.")] = False,
     images: Annotated[int | None, typer.Option("--images", min=2, help="Images of each site.")] = None,
@@ -205,7 +215,9 @@ def download(
 
     if pipeline != "tuberculosis":
         _refuse_usage(f'there is no download for "{pipeline}"; there is for tuberculosis.')
-    digests = dict(text.split("=", 1) if "=" in text else _refuse_usage(f'"{text}" is not SITE=DIGEST.') for text in sha256 or [])
+    digests = dict(
+        text.split("=", 1) if "=" in text else _refuse_usage(f'"{text}" is not SITE=DIGEST.') for text in sha256 or []
+    )
     terminal = Terminal()
     try:
         with terminal:

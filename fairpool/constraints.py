@@ -75,6 +75,7 @@ class _LabelEvents(Constraint):
         self.events = tuple(f"y{label}" for label in labels)
 
     def weights(self, labels: Tensor) -> Tensor:
+        """A sample belongs to the event of its own label."""
         return torch.stack([labels == label for label in self.labels], dim=1)
 
 
@@ -127,6 +128,7 @@ class ErrorRateParity(Constraint):
     events = ("all",)
 
     def weights(self, labels: Tensor) -> Tensor:
+        """Every sample belongs to the one event, "all"."""
         return torch.ones_like(labels, dtype=torch.bool)[:, None]
 
 

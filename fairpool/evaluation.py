@@ -56,7 +56,8 @@ def evaluate_checkpoint(
 
     Args:
         checkpoint: a run's ``model.pt``.
-        manifest, root_dir: see `read_manifest`.
+        manifest: see `read_manifest`.
+        root_dir: see `read_manifest`.
         columns: the column options of `read_manifest`; ``label_column`` None scores without a report.
         progress: called with (images read, images in all).
     Raises:
@@ -85,7 +86,9 @@ def evaluate_checkpoint(
     sites = vocabulary.extended(records["site"])
     cache = ImageCache(default_cache_dir(), wanted["image_size"], value_range=wanted.get("value_range"))
     rows, names = records["row"].tolist(), records["site"].tolist()
-    cache.prepare(records["image"].tolist(), describe=lambda i: f"row {rows[i]} ({names[i]})", num_workers=2, progress=progress)
+    cache.prepare(
+        records["image"].tolist(), describe=lambda i: f"row {rows[i]} ({names[i]})", num_workers=2, progress=progress
+    )
     workflow = ConfigWorkflow(
         workflow_type="infer",
         config_file=str(bundle.configs / "inference.json"),

@@ -31,7 +31,7 @@ class Study:
     Args:
         bundle: the pipeline.
         methods: names of `Bundle.methods`, each once.
-        seeds: number of seeds, counted from ``first_seed``; a seed gives the split, the initial weights and the batches.
+        seeds: number of seeds, counted from ``first_seed``; a seed gives the split, the first weights and the batches.
         constraint: a key of `CONSTRAINTS`.
         overlays: data configurations laid over ``train.json``.
         overrides: configuration values by key.

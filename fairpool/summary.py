@@ -102,10 +102,11 @@ def write_summary(
 
     table = comparison(results)
     metrics = {}
-    for (method, figure), row in table.iterrows():
-        metrics[f"test/{figure}/{method}/mean"] = float(row["mean"])
+    for row in table.reset_index().to_dict("records"):
+        name = f"test/{row['figure']}/{row['method']}"
+        metrics[f"{name}/mean"] = row["mean"]
         if np.isfinite(row["std"]):
-            metrics[f"test/{figure}/{method}/std"] = float(row["std"])
+            metrics[f"{name}/std"] = row["std"]
     seeds = len({result.seed for result in results})
     log_metrics(client, run_id, metrics, step=seeds)
 

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -75,7 +83,8 @@ class Terminal:
         if self._run in self._tasks:
             self.progress.remove_task(self._tasks.pop(self._run))
         figures = ", ".join(
-            f"{word} {100 * result.test[name]:.1f}" for name, word in {"error": "error", "deo": "DEO"}.items()
+            f"{word} {100 * result.test[name]:.1f}"
+            for name, word in {"error": "error", "deo": "DEO"}.items()
             if name in result.test
         )
         state = "was finished" if was_there else f"{result.seconds:.0f} s"
@@ -116,8 +125,8 @@ class Terminal:
         folder = Path(results[0].output_dir).parent
         self.console.print(
             f"Box plots, saliency maps and the table: {folder}\n"
-            f"MLflow: fairpool ui --output {study.output_dir}   (experiment {study.bundle.name}, summary run {summary_id})\n"
-            f"Score new images: fairpool evaluate {folder}/{methods[-1]}-seed{results[0].seed}/model.pt --manifest FILE",
+            f"MLflow: {_ui_command(study)}   (experiment {study.bundle.name}, summary run {summary_id})\n"
+            f"Score new images: fairpool evaluate {Path(results[-1].output_dir) / 'model.pt'} --manifest FILE",
             highlight=False,
             soft_wrap=True,
             markup=False,
@@ -140,7 +149,10 @@ class Terminal:
             self.console.print(grid)
             gaps = {"error": report.overall_error, "DEO": report.deo, "FPR gap": report.fpr_gap}
             self.console.print(
-                ", ".join(f"{word} {'no estimate' if value != value else f'{100 * value:.1f} %'}" for word, value in gaps.items()),
+                ", ".join(
+                    f"{word} {'no estimate' if value != value else f'{100 * value:.1f} %'}"
+                    for word, value in gaps.items()
+                ),
                 highlight=False,
             )
         self.console.print(f"{len(evaluation.scores)} scores: {output}", highlight=False, soft_wrap=True, markup=False)
@@ -149,6 +161,14 @@ class Terminal:
         if name not in self._tasks:
             self._tasks[name] = self.progress.add_task(name, total=total, status=status)
         self.progress.update(self._tasks[name], completed=done, total=total, status=status)
+
+
+def _ui_command(study: "Study") -> str:
+    from fairpool.tracking import default_tracking_uri
+
+    if study.tracking_uri == default_tracking_uri(study.output_dir):
+        return f"fairpool ui --output {study.output_dir}"
+    return f"fairpool ui --tracking-uri {study.tracking_uri}"
 
 
 def _mean_and_std(table: "object", method: str, name: str) -> str:

@@ -1,4 +1,6 @@
-"""Every test runs on one thread from a fixed seed."""
+"""Every test runs on one thread from a fixed seed; engines that train a small linear network on tiny data."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,3 +11,56 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def items():
+    """Forty-eight samples of three sites as MONAI items: twelve batches of four."""
+    images, labels, sites = torch.randn(48, 5), torch.randint(0, 2, (48,)), torch.randint(-1, 3, (48,))
+    return [
+        {"image": image, "label": label, "site": site}
+        for image, label, site in zip(images, labels.tolist(), sites.tolist(), strict=True)
+    ]
+
+
+@pytest.fixture
+def train(items):
+    """A trainer that writes down each iteration: ``steps`` of samples, multipliers, weights and loss."""
+    from ignite.engine import Events
+    from monai.engines import SupervisedTrainer
+    from monai.engines.utils import IterationEvents
+    from oracles import samples_of
+    from torch.utils.data import DataLoader
+
+    def make(loss, handlers, *, data=None, network=None, optimizer=None, fused=None, epochs=1, key="site", **options):
+        network = network or torch.nn.Linear(5, 2)
+        optimizer = optimizer or torch.optim.SGD(network.parameters(), lr=0.5, fused=fused)
+        if not isinstance(data, DataLoader):
+            data = DataLoader(items if data is None else data, batch_size=4)
+        trainer = SupervisedTrainer(
+            device="cpu",
+            max_epochs=epochs,
+            train_data_loader=data,
+            network=network,
+            optimizer=optimizer,
+            loss_function=loss,
+            train_handlers=handlers,
+            **options,
+        )
+        trainer.steps = []
+
+        def write_samples(engine):
+            output, batch = engine.state.output, engine.state.batch
+            sites = torch.as_tensor(batch[key]) if key in batch else torch.full((len(output["pred"]),), -1)
+            samples = samples_of(output["pred"], output["label"], sites)
+            trainer.steps.append(SimpleNamespace(samples=samples, loss=float(output["loss"].detach())))
+
+        def write_state(_):
+            trainer.steps[-1].multipliers = loss.multipliers.clone() if hasattr(loss, "multipliers") else None
+            trainer.steps[-1].weights = network.weight.detach().clone()
+
+        trainer.add_event_handler(IterationEvents.LOSS_COMPLETED, write_samples)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, write_state)
+        return trainer
+
+    return make

@@ -82,8 +82,10 @@ def describe_cells(records: pd.DataFrame) -> list[str]:
         present = [label for label in cells.columns if row[label] > 0]
         if missing and len(present) == 1:
             word = words.get(present[0], f"of label {present[0]}")
-            sentences.append(f'at site "{site}" every case is {word} ({row.sum()} of {row.sum()}): errors of the other '
-                             "label cannot be compared there")
+            sentences.append(
+                f'at site "{site}" every case is {word} ({row.sum()} of {row.sum()}): errors of the other '
+                "label cannot be compared there"
+            )
         elif missing:
             sentences.append(f'site "{site}" has no case of label {", ".join(map(str, missing))} (0 of {row.sum()})')
     return sentences

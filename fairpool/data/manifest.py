@@ -67,8 +67,10 @@ def read_manifest(
         patients = table[patient_column].str.strip()
         if (patients == "").any():
             rows = list_rows(table.index[patients == ""])
-            raise DataError(f'{int((patients == "").sum())} rows have an empty "{patient_column}" ({rows}). Fill them, '
-                            "or name no patient column: every image is then a patient of its own.")
+            raise DataError(
+                f'{int((patients == "").sum())} rows have an empty "{patient_column}" ({rows}). Fill them, '
+                "or name no patient column: every image is then a patient of its own."
+            )
         records["patient"] = patients
     return records
 
@@ -105,8 +107,10 @@ def _checked_rows(file: "Iterator[str]", delimiter: str) -> Iterator[list[str]]:
         if header is None:
             header = [cell.strip() for cell in row]
             if len(header) == 1 and re.search(r"[;\t]", header[0]):
-                raise DataError("line 1: the columns are not separated by commas (.csv) or tabs (.tsv): "
-                                f"the header reads as one column, {header[0][:60]!r}.")
+                raise DataError(
+                    "line 1: the columns are not separated by commas (.csv) or tabs (.tsv): "
+                    f"the header reads as one column, {header[0][:60]!r}."
+                )
             twice = sorted({name for name in header if header.count(name) > 1})
             if twice:
                 raise DataError(f"line 1: the header names {', '.join(map(repr, twice))} twice.")

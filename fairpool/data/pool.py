@@ -158,7 +158,9 @@ class Pool:
                     f"({list_rows(mixed['row'].tolist())}). Drop the copies, or give them one patient and one label."
                 )
         across = equal.groupby("digest")["site"].nunique() if len(equal) else pd.Series(dtype=int)
-        return [f"{int((across > 1).sum())} images occur at two sites with the same pixels"] if (across > 1).any() else []
+        return (
+            [f"{int((across > 1).sum())} images occur at two sites with the same pixels"] if (across > 1).any() else []
+        )
 
 
 def pool_tuberculosis(

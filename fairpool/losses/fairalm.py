@@ -54,6 +54,8 @@ class FairALMLoss(GroupLoss):
 
     multipliers: Tensor
     eta: Tensor
+    _window: Tensor
+    _window_loss: Tensor
 
     def __init__(
         self,
@@ -167,11 +169,12 @@ class FairALMLoss(GroupLoss):
         The gradient with respect to a cell's mean is one number, so each sample carries it as a weight: constant for
         the linear penalty, ``lam + eta * gap`` for the quadratic one, because the gap is linear in the means.
         """
-        share, num_processes = 1.0, 1
-        local_base = base
+        num_processes, share, local_base = 1, base.new_ones(()), base
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             size = base.new_tensor(float(len(groups)))
-            joined = all_reduced(torch.cat([counts.flatten(), sums.flatten(), torch.stack([base.detach() * size, size])]))
+            joined = all_reduced(
+                torch.cat([counts.flatten(), sums.flatten(), torch.stack([base.detach() * size, size])])
+            )
             counts, sums = joined[:-2].view(2, *counts.shape)
             num_processes = torch.distributed.get_world_size()
             share, base = size / joined[-1], joined[-2] / joined[-1]
@@ -179,7 +182,7 @@ class FairALMLoss(GroupLoss):
         comparable = is_comparable(counts)
         means = sums / counts.clamp(min=1)
         force = self.multipliers + self.eta
-        excess = 0.0
+        excess = means.new_zeros(())
         if self.penalty == "quadratic":
             gaps = group_gaps(means, counts)
             force = self.multipliers + self.eta * gaps
@@ -233,8 +236,9 @@ class FairALMLoss(GroupLoss):
     def extra_repr(self) -> str:
         """The settings that differ between runs."""
         return (
-            f"{self.constraint}, num_groups={self.num_groups}, dual_step={self.dual_step}, dual_rates={self.dual_rates}, "
-            f"penalty={self.penalty}, surrogate={self.surrogate}, reweight={self.reweight}"
+            f"{self.constraint}, num_groups={self.num_groups}, dual_step={self.dual_step}, "
+            f"dual_rates={self.dual_rates}, penalty={self.penalty}, surrogate={self.surrogate}, "
+            f"reweight={self.reweight}"
         )
 
 

@@ -45,7 +45,9 @@ def confusion_by_group(
 
 def _check_classes(name: str, values: Tensor, num_classes: int) -> None:
     if values.is_floating_point():
-        raise ValueError(f"{name} must be class indices, got {values.dtype}; decide on a class first (argmax, threshold).")
+        raise ValueError(
+            f"{name} must be class indices, got {values.dtype}; decide on a class first (argmax, threshold)."
+        )
     if not _lies_within(values, 0, num_classes - 1):
         outside = values[(values < 0) | (values >= num_classes)]
         raise ValueError(
