@@ -54,15 +54,13 @@ def main() -> None:
     torch.set_num_threads(1)
     results = measure(arguments.rounds)
     for name, row in results.items():
-        print(
-            f"{name:6} bincount {row['bincount_ms']:6.2f} ms  report {row['report_ms']:6.2f} ms  ratio {row['ratio']:.2f}"
-        )
+        bare, report = f"bincount {row['bincount_ms']:6.2f} ms", f"report {row['report_ms']:6.2f} ms"
+        print(f"{name:6} {bare}  {report}  ratio {row['ratio']:.2f}")
     if arguments.json:
         about = {"machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
+        about |= {"samples": str(SAMPLES), "rounds": str(arguments.rounds)}
         with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(
-                {"about": {**about, "samples": SAMPLES, "rounds": arguments.rounds}, "results": results}, file, indent=1
-            )
+            json.dump({"about": about, "results": results}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,68 @@
+"""The example, the README's code and the documented commands are run, and the links lead somewhere."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fairpool.bundle import find_bundle
+from fairpool.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "pipelines").rglob("*.md"))]
+
+
+def test_two_lines_lower_the_gap_and_the_error_of_an_ordinary_script():
+    results = runpy.run_path(str(ROOT / "examples" / "two_lines.py"))["main"](epochs=3)
+    assert results["two lines"]["deo"] < 0.6 * results["ordinary"]["deo"]
+    assert results["two lines"]["error"] < results["ordinary"]["error"]
+
+
+def test_the_two_training_functions_of_the_example_differ_in_two_lines():
+    source = (ROOT / "examples" / "two_lines.py").read_text(encoding="utf-8")
+    ordinary, fair = (source.split(f"def train_{name}")[1].split("return model")[0] for name in ("ordinary", "fair"))
+    added = set(fair.splitlines()) - set(ordinary.splitlines())
+    marked = [line for line in added if "# line" in line]
+    assert len(marked) == 2
+    # Besides the two lines: the docstring, the signature's rest, and the loss's name in the trainer.
+    assert len(added) <= 5
+
+
+def test_python_of_the_readme_runs():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    torch.manual_seed(0)
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_of_a_page_lead_to_files(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (page.parent / target).exists(), target
+
+
+def documented_commands():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in text.splitlines():
+            if line.startswith("    fairpool "):
+                yield pytest.param(line.split("#")[0].strip(), id=f"{page.name}: {line.strip()[:60]}")
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_options_of_documented_commands_exist(command):
+    words = [word for word in shlex.split(command)[1:] if word != "..."]
+    known = CliRunner().invoke(app, [words[0], "--help"], env={"COLUMNS": "200"}).output
+    keys = set().union(*find_bundle("tuberculosis").keys(("unconstrained", "fairalm"), ("manifest",)).values())
+    for word in words[1:]:
+        if word.startswith("--"):
+            assert word in known, word
+        elif re.fullmatch(r"\w+=.*", word) and words[0] == "run":
+            assert word.split("=")[0] in keys, word
