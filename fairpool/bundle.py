@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["UNCONSTRAINED", "Bundle", "find_bundle", "parse_overrides"]
 
 UNCONSTRAINED = "unconstrained"
+
+# A value of these would be overwritten without a word.
+_SET_BY_OPTIONS = {
+    "seed": "--seeds gives the number of seeds",
+    "constraint": "use --constraint",
+    "output_dir": "use --output",
+    "bundle_root": "it is the pipeline's folder",
+}
 
 
 class Bundle:
@@ -43,7 +51,7 @@ class Bundle:
         """
         if method not in self.methods:
             raise ValueError(
-                f'the pipeline "{self.name}" has no method "{method}"{_hint(method, self.methods)}. '
+                f'the pipeline "{self.name}" has no method "{method}"{did_you_mean(method, self.methods)}. '
                 f"It has {', '.join(self.methods)}."
             )
         files = [self.configs / "train.json", *(self.configs / f"{overlay}.json" for overlay in overlays)]
@@ -104,7 +112,7 @@ def find_bundle(pipeline: str, *, trust_config: bool = False) -> Bundle:
             )
         return Bundle(Path(pipeline).resolve())
     raise ValueError(
-        f'there is no pipeline "{pipeline}"{_hint(pipeline, shipped)}. fairpool ships {", ".join(sorted(shipped))}; '
+        f'there is no pipeline "{pipeline}"{did_you_mean(pipeline, shipped)}. fairpool ships {", ".join(sorted(shipped))}; '
         "a folder must hold configs/train.json."
     )
 
@@ -128,21 +136,28 @@ def parse_overrides(
         if not separator or not key:
             raise ValueError(f'"{text}" is not of the form key=value.')
         if key not in known:
-            raise ValueError(f'the configuration has no key "{key}"{_hint(key, known)}.')
+            raise ValueError(f'the configuration has no key "{key}"{did_you_mean(key, known)}.')
+        if key in _SET_BY_OPTIONS:
+            raise ValueError(f'"{key}" is not set this way: {_SET_BY_OPTIONS[key]}.')
         try:
             overrides[key] = json.loads(value)
         except json.JSONDecodeError:
             overrides[key] = value
-        if not trust_config and _runs_code(overrides[key]):
+        if not trust_config and (runs_code(overrides[key]) or key.split("#")[-1] == "_target_"):
             raise ValueError(f'the value of "{key}" would run as code; add --trust-config if that is meant.')
     return overrides
 
 
-def _runs_code(value: Any) -> bool:
+def runs_code(value: Any) -> bool:
+    """Whether a configuration would evaluate, import or read something for this value.
+
+    >>> runs_code("$print(1)"), runs_code([{"_target_": "print"}]), runs_code("5 $ a day")
+    (True, True, False)
+    """
     if isinstance(value, dict):
-        return "_target_" in value or any(_runs_code(part) for part in value.values())
+        return "_target_" in value or any(runs_code(part) for part in value.values())
     if isinstance(value, list):
-        return any(_runs_code(part) for part in value)
+        return any(runs_code(part) for part in value)
     return isinstance(value, str) and value.lstrip().startswith(("$", "%"))
 
 
@@ -162,6 +177,11 @@ def _paths(config: Any, prefix: str = "") -> set[str]:
     return found
 
 
-def _hint(name: str, known: Any) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as the end of a clause, or nothing.
+
+    >>> did_you_mean("epoch", ["epochs", "seed"])
+    ' (did you mean "epochs"?)'
+    """
     near = get_close_matches(name, list(known), n=1)
-    return f', did you mean "{near[0]}"?' if near else ""
+    return f' (did you mean "{near[0]}"?)' if near else ""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fairpool.bundle import Bundle
+from fairpool.bundle import Bundle, did_you_mean
 from fairpool.constraints import CONSTRAINTS
 from fairpool.errors import DataError
 
@@ -53,7 +53,10 @@ class Study:
 
     def __post_init__(self) -> None:
         if self.constraint not in CONSTRAINTS:
-            raise ValueError(f'there is no constraint "{self.constraint}"; there are {", ".join(CONSTRAINTS)}.')
+            raise ValueError(
+                f'there is no constraint "{self.constraint}"{did_you_mean(self.constraint, CONSTRAINTS)}; '
+                f"there are {', '.join(CONSTRAINTS)}."
+            )
         if self.seeds < 1:
             raise ValueError(f"a study needs at least one seed, got {self.seeds}.")
         if not self.methods or len(set(self.methods)) != len(self.methods):

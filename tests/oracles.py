@@ -1,6 +1,6 @@
-"""FairALM in plain Python, slow and in double precision, from the paper and the design page; no line of it is fairpool's.
+"""FairALM in plain Python, slow and in double precision, from the paper and the design page, not from fairpool.
 
-Groups of a sample are 0..K-1 or -1 for unknown. A sample's logits are a list: one number for a sigmoid, C for a softmax.
+A sample's group is 0..K-1, or -1 for unknown; its logits are a list, one number for a sigmoid, C for a softmax.
 Events go by their names: ``y0``, ``y1``, ... hold the samples of a label, ``all`` holds every one.
 """
 

@@ -83,7 +83,9 @@ def test_every_name_of_all_is_importable_and_documented(module):
 
 def test_the_top_level_holds_its_public_names_alone():
     """Modules and the version aside, what ``fairpool.`` completes to is ``__all__``."""
-    found = {name for name, value in vars(fairpool).items() if not name.startswith("_") and not hasattr(value, "__path__")}
+    found = {
+        name for name, value in vars(fairpool).items() if not name.startswith("_") and not hasattr(value, "__path__")
+    }
     found -= {name for name in found if type(vars(fairpool)[name]).__name__ == "module"}
     assert found == set(fairpool.__all__)
 

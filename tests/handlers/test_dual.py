@@ -55,13 +55,12 @@ class FailingAt(nn.Linear):
 
 @pytest.mark.parametrize("dual_rates", ["soft", "hard"])
 @pytest.mark.parametrize(
-    ("accumulation_steps", "num_batches", "moves"), [(1, 12, 12), (2, 12, 6), (4, 12, 3), (1, 10, 10), (4, 10, 3), (3, 10, 4)]
+    ("accumulation_steps", "num_batches", "moves"),
+    [(1, 12, 12), (2, 12, 6), (4, 12, 3), (1, 10, 10), (4, 10, 3), (3, 10, 4)],
 )
 def test_multipliers_move_once_per_optimizer_step(train, items, accumulation_steps, num_batches, moves, dual_rates):
     loss = make_loss(dual_rates=dual_rates)
-    trainer = train(
-        loss, [FairALMHandler(loss)], data=items[: 4 * num_batches], accumulation_steps=accumulation_steps
-    )
+    trainer = train(loss, [FairALMHandler(loss)], data=items[: 4 * num_batches], accumulation_steps=accumulation_steps)
     trainer.run()
     assert assert_follows_oracle(trainer, accumulation_steps, dual_rates=dual_rates) == moves
 
@@ -144,7 +143,9 @@ def overflow_at(network, *calls):
 @pytest.mark.usefixtures("cpu_scaler")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("fused", [False, True])
-@pytest.mark.parametrize(("accumulation_steps", "bad", "moves"), [(1, 5, 11), (1, 12, 11), (2, 5, 5), (2, 6, 5), (5, 11, 2)])
+@pytest.mark.parametrize(
+    ("accumulation_steps", "bad", "moves"), [(1, 5, 11), (1, 12, 11), (2, 5, 5), (2, 6, 5), (5, 11, 2)]
+)
 def test_a_step_that_the_scaler_skips_moves_nothing_and_drops_its_window(train, accumulation_steps, bad, moves, fused):
     loss, network = make_loss(), overflow_at(nn.Linear(5, 2), bad)
     trainer = train(
@@ -377,7 +378,7 @@ def test_a_trainer_without_the_handler_is_told_the_two_lines(train):
 
 
 def test_a_loss_of_another_kind_is_a_type_error():
-    with pytest.raises(TypeError, match="loss must be one of fairpool.losses, got CrossEntropyLoss"):
+    with pytest.raises(TypeError, match=r"loss must be one of fairpool\.losses, got CrossEntropyLoss"):
         FairALMHandler(nn.CrossEntropyLoss())
 
 

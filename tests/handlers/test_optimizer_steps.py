@@ -19,7 +19,9 @@ class Diary(OptimizerStepHandler):
 
     def after_step(self, engine, found_inf):
         flag = None if found_inf is None else float(found_inf)
-        self.entries.append(("step", engine.state.iteration) if flag is None else ("step", engine.state.iteration, flag))
+        self.entries.append(
+            ("step", engine.state.iteration) if flag is None else ("step", engine.state.iteration, flag)
+        )
 
     def after_skipped_step(self, engine):
         self.entries.append(("skipped", engine.state.iteration))
@@ -59,11 +61,18 @@ def test_each_step_is_told_once_and_the_epochs_end_after_it(train, items, accumu
 
 @pytest.mark.usefixtures("cpu_scaler")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("accumulation_steps", "skipped", "steps"), [(1, 3, [1, 2, 4, 5]), (2, 4, [2, 5]), (2, 5, [2, 4])])
+@pytest.mark.parametrize(
+    ("accumulation_steps", "skipped", "steps"), [(1, 3, [1, 2, 4, 5]), (2, 4, [2, 5]), (2, 5, [2, 4])]
+)
 def test_a_skipped_step_is_told_as_such(train, items, accumulation_steps, skipped, steps):
     diary, network = Diary(), overflow_at(nn.Linear(5, 2), skipped)
     train(
-        nn.CrossEntropyLoss(), [diary], data=items[:20], network=network, amp=True, accumulation_steps=accumulation_steps
+        nn.CrossEntropyLoss(),
+        [diary],
+        data=items[:20],
+        network=network,
+        amp=True,
+        accumulation_steps=accumulation_steps,
     ).run()
     told = [("step", i) for i in steps] + [("skipped", skipped)]
     assert diary.entries == [*sorted(told, key=lambda entry: entry[1]), ("end", 5)]

@@ -21,7 +21,11 @@ SITES = ("a", "b", "c")
 @pytest.fixture
 def cases():
     """Ready-made logits as images, with some samples of unknown site."""
-    logits, labels, sites = torch.randn(50, 2), torch.randint(0, 2, (50,)).tolist(), torch.randint(-1, 3, (50,)).tolist()
+    logits, labels, sites = (
+        torch.randn(50, 2),
+        torch.randint(0, 2, (50,)).tolist(),
+        torch.randint(-1, 3, (50,)).tolist(),
+    )
     return [
         {"image": image, "label": label, "site": site, "patient": number, "row": number + 2}
         for number, (image, label, site) in enumerate(zip(logits, labels, sites, strict=True))
@@ -41,7 +45,9 @@ def evaluate(cases, report, key="error", decollate=True, network=None, **options
 def slow_metrics(cases, is_positive=lambda image: image[1] > image[0]):
     """Every figure by counting in plain Python."""
     rates = {}
-    rows = [(case["site"], case["label"], int(is_positive(case["image"].tolist()))) for case in cases if case["site"] >= 0]
+    rows = [
+        (case["site"], case["label"], int(is_positive(case["image"].tolist()))) for case in cases if case["site"] >= 0
+    ]
 
     def rate(name, missed, of):
         if of:
@@ -188,6 +194,16 @@ def test_predictions_of_a_sigmoid_without_patients_are_kept(cases, decollate):
     assert sorted(table.columns) == ["label", "probability", "site"]
     probabilities = [torch.sigmoid(case["image"][0]).item() for case in cases]
     assert table["probability"].tolist() == pytest.approx(probabilities, rel=1e-6)
+
+
+@pytest.mark.parametrize("decollate", [True, False])
+def test_predictions_of_unlabelled_data_are_kept_and_no_error_is_given(cases, decollate):
+    data = [{key: case[key] for key in ("image", "site", "patient")} for case in cases]
+    report = SiteReport(SITES, keep_predictions=True)
+    evaluator = evaluate(data, report, key=None, decollate=decollate)
+    assert sorted(report.predictions().columns) == ["patient", "probability", "site"]
+    assert len(report.predictions()) == len(cases)
+    assert evaluator.state.metrics == {}
 
 
 def test_predictions_are_empty_unless_kept(cases):

@@ -50,7 +50,7 @@ def batches_of(case):
 
 
 def train(case, rank=None):
-    """Every step's loss, gradient, multipliers and, if it is not finite, its number; ``rank`` None joins the batches."""
+    """Every step's loss, gradient and multipliers, and where it went bad; ``rank`` None joins the batches."""
     options, _ = CASES[case]
     torch.manual_seed(1)
     network = nn.Linear(4, 2).double()
@@ -62,7 +62,9 @@ def train(case, rank=None):
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
     rows = []
     for step, parts in enumerate(batches_of(case)):
-        images, labels, groups = parts[rank] if rank is not None else (torch.cat(column) for column in zip(*parts, strict=True))
+        images, labels, groups = (
+            parts[rank] if rank is not None else (torch.cat(column) for column in zip(*parts, strict=True))
+        )
         value = loss(model(images), labels, groups)
         value.backward()
         row = {"loss": value.item(), "gradient": network.weight.grad.flatten().tolist()}
@@ -179,6 +181,24 @@ def test_a_nan_on_one_process_freezes_the_multipliers_of_both(seen):
 
 def test_the_metric_counts_the_samples_of_both_processes(seen):
     assert seen[0]["metric"] == seen[1]["metric"] == count()
+
+
+@pytest.fixture
+def group_of_one(tmp_path):
+    """What ``torchrun --nproc-per-node 1`` sets up."""
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "nan"])
+def test_a_process_group_of_one_equals_none(case, request):
+    expected = train(case)
+    request.getfixturevalue("group_of_one")
+    for row, of_one in zip(expected, train(case), strict=True):
+        for name in ("loss", "gradient", "multipliers"):
+            assert of_one[name] == pytest.approx(row[name], rel=1e-10, abs=1e-12), name
 
 
 if __name__ == "__main__":

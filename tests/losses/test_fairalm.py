@@ -60,7 +60,7 @@ def assert_steps_equal(loss, oracle, batches, rtol=1e-9, atol=1e-12):
             value = loss(logits, labels, groups)
             (slopes,) = torch.autograd.grad(value, logits)
             samples = samples_of(logits, labels, groups)
-            assert float(value) == pytest.approx(oracle.value(samples), rel=rtol, abs=atol)
+            assert value.item() == pytest.approx(oracle.value(samples), rel=rtol, abs=atol)
             expected = torch.tensor(oracle.slopes(samples), dtype=torch.float64)
             torch.testing.assert_close(slopes.reshape(expected.shape), expected, rtol=rtol, atol=atol)
             oracle.record(samples)
@@ -78,7 +78,9 @@ def assert_steps_equal(loss, oracle, batches, rtol=1e-9, atol=1e-12):
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.parametrize("options", [{}, {"penalty": "quadratic"}, {"counts": [[3, 1, 2], [1, 5, 0]], "reweight": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"penalty": "quadratic"}, {"counts": [[3, 1, 2], [1, 5, 0]], "reweight": True}]
+)
 def test_the_oracles_slopes_are_finite_differences_of_its_value(surrogate, options):
     oracle = FairALMOracle(("y0", "y1"), 3, eta=0.3, surrogate=surrogate, **options)
     oracle.lam = [[0.2, -0.5, 0.3], [0.1, 0.1, -0.2]]
@@ -180,7 +182,9 @@ def test_the_dual_step_is_taken_on_the_sums_of_the_whole_window(dual_rates):
     assert_steps_equal(loss, oracle, [[draw(size, 4) for size in sizes] for sizes in [(9, 1, 3), (2, 8), (5,)]])
 
 
-@pytest.mark.parametrize("labels", [lambda y: y[:, None], lambda y: y.double(), lambda y: y.bool(), lambda y: y.to(torch.uint8)])
+@pytest.mark.parametrize(
+    "labels", [lambda y: y[:, None], lambda y: y.double(), lambda y: y.bool(), lambda y: y.to(torch.uint8)]
+)
 def test_labels_of_any_type_and_layout_mean_the_same(labels):
     loss, oracle = pair(EqualOpportunity(), 3)
     logits, classes, groups = draw(16, 3)
@@ -410,7 +414,7 @@ def test_with_known_counts_micro_batches_add_up_to_the_joined_batch(problem, sur
             share = len(labels[part]) / len(labels)
             piece = share * parts(pieces[part], labels[part], groups[part])
             piece.backward()
-            total += float(piece)
+            total += piece.item()
     assert total == pytest.approx(float(value), rel=1e-10, abs=1e-12)
     torch.testing.assert_close(pieces.grad, whole.grad, rtol=1e-10, atol=1e-12)
     joined.update_multipliers()
@@ -501,8 +505,8 @@ def test_half_precision_counts_stay_exact(dtype):
     loss = FairALMLoss(nn.CrossEntropyLoss(), EqualOpportunity(), 2, dual_step=1.0, dual_rates="hard")
     groups = torch.tensor([0] * 1017 + [1] * 3)
     logits = torch.zeros(1020, 2, dtype=dtype)
-    logits[:, 1] = 1.0
-    logits[0] = torch.tensor([1.0, 0.0])  # one error of 1017
+    logits[:, 1] = 2.0
+    logits[0] = torch.tensor([2.0, 0.0])  # one error of 1017
     value = loss(logits.requires_grad_(True), torch.ones(1020, dtype=torch.int64), groups)
     value.backward()
     loss.update_multipliers()
@@ -569,7 +573,9 @@ def test_saved_and_restored_state_goes_on_as_if_never_stopped():
     assert float(second.eta) == float(whole.eta) == pytest.approx(0.25 * 1.5**4)
 
 
-@pytest.mark.parametrize("options", [{}, {"penalty": "quadratic", "dual_rates": "hard"}, {"surrogate": "hinge"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"penalty": "quadratic", "dual_rates": "hard"}, {"surrogate": "hinge"}], ids=str
+)
 def test_the_loss_compiles_into_one_graph(options):
     eager, wrapped = (FairALMLoss(nn.CrossEntropyLoss(), EqualizedOdds(), 3, **options) for _ in range(2))
     compiled = torch.compile(wrapped, fullgraph=True, backend="aot_eager")
@@ -741,7 +747,7 @@ def test_an_argument_out_of_its_range_is_refused_with_its_value(options, message
 
 @pytest.mark.parametrize("constraint", [EqualOpportunity, "equal_opportunity", None], ids=repr)
 def test_a_constraint_of_another_kind_is_a_type_error(constraint):
-    with pytest.raises(TypeError, match="constraint must be a fairpool constraint such as EqualOpportunity()"):
+    with pytest.raises(TypeError, match="constraint must be a fairpool constraint such as EqualOpportunity"):
         FairALMLoss(nn.CrossEntropyLoss(), constraint, 2)
 
 

@@ -44,7 +44,9 @@ def test_a_sigmoid_and_the_softmax_of_its_two_logits_agree():
     logits, labels = draw((30,))
     pair = torch.stack([torch.zeros_like(logits), logits], dim=1)
     for surrogate in SURROGATES:
-        torch.testing.assert_close(surrogate_errors(logits, labels, surrogate), surrogate_errors(pair, labels, surrogate))
+        torch.testing.assert_close(
+            surrogate_errors(logits, labels, surrogate), surrogate_errors(pair, labels, surrogate)
+        )
     assert torch.equal(hard_errors(logits, labels), hard_errors(pair, labels))
 
 
