@@ -17,11 +17,18 @@ __all__ = ["UNCONSTRAINED", "Bundle", "find_bundle", "parse_overrides"]
 
 UNCONSTRAINED = "unconstrained"
 
-# A value of these would be overwritten without a word.
+# These have options, which would overwrite the value without a word, or take it as the text it is.
 _SET_BY_OPTIONS = {
     "seed": "--seeds gives the number of seeds",
     "constraint": "use --constraint",
     "output_dir": "use --output",
+    "manifest": "use --manifest",
+    "test_manifest": "use --test-manifest",
+    "image_column": "use --image-column",
+    "label_column": "use --label-column",
+    "positive": "use --positive",
+    "site_column": "use --site-column",
+    "patient_column": "use --patient-column",
     "bundle_root": "it is the pipeline's folder",
 }
 
@@ -112,8 +119,8 @@ def find_bundle(pipeline: str, *, trust_config: bool = False) -> Bundle:
             )
         return Bundle(Path(pipeline).resolve())
     raise ValueError(
-        f'there is no pipeline "{pipeline}"{did_you_mean(pipeline, shipped)}. fairpool ships {", ".join(sorted(shipped))}; '
-        "a folder must hold configs/train.json."
+        f'there is no pipeline "{pipeline}"{did_you_mean(pipeline, shipped)}. '
+        f"fairpool ships {', '.join(sorted(shipped))}; a folder must hold configs/train.json."
     )
 
 

@@ -48,11 +48,17 @@ def load_model(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], S
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # noqa: BLE001  (torch raises a dozen types, some with advice to load unsafely)
         raise CheckpointError(
-            f'"{path.name}" is damaged or is not plain tensors; load it only from a source you trust, with your own code.'
+            f'"{path.name}" is damaged or not plain tensors; load it only from a source you trust, with your own code.'
         ) from None
     if not isinstance(content, dict) or not {"network", "vocabulary", "settings"} <= content.keys():
         raise CheckpointError(f'"{path.name}" was not written by fairpool: give the model.pt of a run.')
+    weights = content["network"]
     try:
-        return content["network"], SiteVocabulary.from_json(content["vocabulary"]), json.loads(content["settings"])
-    except (TypeError, KeyError, ValueError):
-        raise CheckpointError(f'"{path.name}" holds no readable vocabulary or settings; it is damaged.') from None
+        vocabulary, settings = SiteVocabulary.from_json(content["vocabulary"]), json.loads(content["settings"])
+        if not isinstance(settings, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+            raise TypeError
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        raise CheckpointError(
+            f'"{path.name}" holds no readable weights, vocabulary or settings; it is damaged.'
+        ) from None
+    return weights, vocabulary, settings

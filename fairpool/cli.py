@@ -89,6 +89,9 @@ def run(
             "site_column": site_column,
             "patient_column": patient_column,
         }
+        for value in filter(None, columns.values()):
+            if value.startswith(("$", "%", "@")):
+                _refuse_usage(f'the column or value "{value}" would be evaluated by the configuration; rename it.')
         places |= {key: value for key, value in columns.items() if value is not None}
         if test_manifest is not None:
             places["test_manifest"] = str(test_manifest.resolve())
@@ -240,14 +243,15 @@ def ui(
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
 ) -> None:
     """Open the MLflow UI on the store of earlier runs."""
-    from fairpool.tracking import default_tracking_uri
+    from fairpool.tracking import default_tracking_uri, without_password
 
     if tracking_uri is not None and tracking_uri.startswith(("http://", "https://")):
-        typer.echo(f"The runs are at {tracking_uri}: open it in a browser.")
+        typer.echo(f"The runs are at {without_password(tracking_uri)}: open it in a browser.")
         return
     uri = tracking_uri or default_tracking_uri(output)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        _fail(f'there is no MLflow store below "{output.name}". Run `fairpool run` first, or give its --output.')
+        place = f'below "{output.name}"' if tracking_uri is None else "at the --tracking-uri given"
+        _fail(f"there is no MLflow store {place}. Run `fairpool run` first, or give its --output.")
     typer.echo(f"MLflow UI at http://{host}:{port} (Ctrl-C ends it)")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     os.execv(command[0], command)
@@ -256,12 +260,10 @@ def ui(
 def main() -> None:
     """Run the command line; a failure that fairpool names is one sentence and status 1, without a traceback."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        # In this mode typer returns the status of an Exit, 130 for Ctrl-C, instead of raising it.
+        status = app(standalone_mode=False) or 0
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("Interrupted; the same command continues.", err=True)
-        sys.exit(130)
+        status = 130
     except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
         if os.environ.get("FAIRPOOL_TRACEBACK"):
             raise
@@ -269,6 +271,9 @@ def main() -> None:
     except Exception as error:
         _exit_on_click_error(error)
         raise
+    if status == 130:
+        typer.echo("Interrupted; the same command continues.", err=True)
+    sys.exit(status)
 
 
 def _with_synthetic_data(study: "Study", terminal: "Terminal") -> "Study":  # type: ignore[name-defined]  # noqa: F821
@@ -296,12 +301,16 @@ def _quieten() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"(monai|torch|mlflow)\b")
-    for name in ("monai", "ignite", "mlflow", "alembic", "monai.bundle.workflows"):
+    for name in ("monai", "mlflow", "alembic", "monai.bundle.workflows"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ignite").setLevel(logging.CRITICAL)  # it logs an exception once an engine, then raises it
 
 
 def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"fairpool: {sentence}", err=True)
+    from fairpool.tracking import without_password
+
+    # MLflow quotes the address that failed; some libraries' messages have several lines.
+    typer.echo(f"fairpool: {without_password(' '.join(sentence.split()))}", err=True)
     sys.exit(1)
 
 

@@ -1,5 +1,6 @@
 """Score a table of new images with a trained model."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class Evaluation:
     report: "GroupReport | None"
 
     def write(self, path: Path) -> None:
-        """Write the scores as .csv (text cells that look like formulas are quoted) or .parquet."""
+        """Write the scores as .csv (text cells that look like formulas are quoted) or .parquet; makes the folder."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".parquet":
             self.scores.to_parquet(path, index=False)
             return
@@ -72,13 +74,16 @@ def evaluate_checkpoint(
     from fairpool.data.manifest import read_manifest
     from fairpool.data.tuberculosis import as_items
 
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # set to INFO by its import
     weights, vocabulary, settings = load_model(checkpoint)
-    overrides = settings.get("overrides", {})
+    overrides = settings.get("overrides") if isinstance(settings, dict) else None
+    if not isinstance(overrides, dict) or not isinstance(overrides.get("image_size"), int):
+        raise CheckpointError("the checkpoint's settings name no image_size: give the model.pt of a run.")
     # Only numbers enter the configuration: text from a file could be an expression.
     wanted = {key: overrides[key] for key in _ARCHITECTURE if _is_numeric(overrides.get(key))}
     try:
-        bundle = find_bundle(str(settings["pipeline"]))
-    except (KeyError, ValueError):
+        bundle = find_bundle(str(settings.get("pipeline")))
+    except ValueError:
         raise CheckpointError(
             f'the checkpoint names the pipeline "{settings.get("pipeline")}", which this fairpool does not ship.'
         ) from None
@@ -98,13 +103,14 @@ def evaluate_checkpoint(
         checkpoint=None,
         **wanted,
     )
-    workflow.parser["items"] = as_items(records, records, sites)
+    # A tuple, which MONAI takes as it is: in a list it would run a site named "$..." as an expression.
+    workflow.parser["items"] = tuple(as_items(records, records, sites))
     workflow.parser["sites"] = list(sites.slugs())
     workflow.initialize()
-    network = workflow.parser.get_parsed_content("network")
     try:
+        network = workflow.parser.get_parsed_content("network")
         network.load_state_dict(weights)
-    except RuntimeError:
+    except (RuntimeError, TypeError, AttributeError):
         raise CheckpointError("the checkpoint's weights do not fit the network that its settings describe.") from None
     workflow.run()
     report = workflow.parser.get_parsed_content("site_report")

@@ -147,12 +147,14 @@ def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], s
         run_dir = folder / f"{method}-seed{seed}"
         result = _load_result(run_dir)
         was_there = result is not None
+        run = _Run(study, client, experiment_id, identity, pool.fingerprint(), method, seed, run_dir)
+        run.end_abandoned(result)
         if result is None:
-            run = _Run(study, client, experiment_id, identity, pool.fingerprint(), method, seed, run_dir)
             result = run.train_and_test(observer, number)
         observer.run_finished(result, was_there=was_there)
         results.append(result)
-    summary_id = write_summary(client, experiment_id, study, identity, results, notes, folder)
+    everything = results + _other_results(folder, results)
+    summary_id = write_summary(client, experiment_id, study, identity, everything, notes, folder)
     return results, summary_id
 
 
@@ -173,15 +175,15 @@ class _Run:
         self.study, self.client, self.experiment_id = study, client, experiment_id
         self.identity, self.fingerprint = identity, fingerprint
         self.method, self.seed, self.run_dir = method, seed, run_dir
+        self.run_name = f"{method}-seed{seed}"
 
     def train_and_test(self, observer: StudyObserver, number: int) -> RunResult:
         from fairpool.tracking import log_params
 
-        self._end_abandoned()
         self.run_dir.mkdir(parents=True, exist_ok=True)
         run = self.client.create_run(
             self.experiment_id,
-            run_name=f"{self.method}-seed{self.seed}",
+            run_name=self.run_name,
             tags={"study": self.identity, "fairpool.kind": "run"},
         )
         self.run_id = run.info.run_id
@@ -221,6 +223,8 @@ class _Run:
         start = time.monotonic()
         workflow.run()
         seconds = time.monotonic() - start
+        if not (self.run_dir / "best.pt").is_file():
+            raise RuntimeError("no epoch was validated, so there is no best model: lower val_interval.")
 
         network = parsed("network")
         network.load_state_dict(torch.load(self.run_dir / "best.pt", weights_only=True))
@@ -270,15 +274,17 @@ class _Run:
         }
         return {**_scalars(workflow), **about}
 
-    def _end_abandoned(self) -> None:
+    def end_abandoned(self, result: RunResult | None) -> None:
         """End the MLflow run that a killed process left RUNNING, so that the store tells what is alive."""
         found = self.client.search_runs(
             [self.experiment_id],
-            f"tags.study = '{self.identity}' and params.method = '{self.method}' and params.seed = '{self.seed}' "
+            # By its name: a process that was killed early has not logged its parameters yet.
+            f"tags.study = '{self.identity}' and attributes.run_name = '{self.run_name}' "
             "and attributes.status = 'RUNNING'",
         )
         for run in found:
-            self.client.set_terminated(run.info.run_id, "KILLED")
+            is_finished = result is not None and run.info.run_id == result.run_id
+            self.client.set_terminated(run.info.run_id, "FINISHED" if is_finished else "KILLED")
 
 
 def counts_table(counts: list[list[list[int]]], sites: Sequence[str]) -> str:
@@ -345,7 +351,7 @@ def _build(study: Study, method: str, seed: int, **more: Any) -> "ConfigWorkflow
 
 
 def _unwrapped(function: Any) -> Any:
-    """MONAI reports a constructor's error as a RuntimeError about configuration: give the error itself."""
+    """MONAI reports a constructor's error as a RuntimeError about configuration: give what the constructor said."""
 
     def call(*arguments: Any) -> Any:
         try:
@@ -354,6 +360,8 @@ def _unwrapped(function: Any) -> Any:
             cause = _innermost(error)
             if isinstance(cause, DataError):
                 raise DataError(str(cause)) from error
+            if isinstance(cause, ValueError | TypeError):
+                raise ValueError(str(cause)) from error
             raise
 
     return call
@@ -416,6 +424,14 @@ def _load_result(run_dir: Path) -> RunResult | None:
         return None
     result.output_dir = str(run_dir)
     return result
+
+
+def _other_results(folder: Path, results: Sequence[RunResult]) -> list[RunResult]:
+    """Finished runs of the study that this call did not ask for: its summary is over all of them."""
+    known = {(result.method, result.seed) for result in results}
+    found = filter(None, map(_load_result, sorted(path.parent for path in folder.glob("*/result.json"))))
+    others = [result for result in found if (result.method, result.seed) not in known]
+    return sorted(others, key=lambda result: result.seed)
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -88,7 +89,9 @@ class Terminal:
             if name in result.test
         )
         state = "was finished" if was_there else f"{result.seconds:.0f} s"
-        self.console.print(f"{result.method}, seed {result.seed}: test {figures} ({state})", highlight=False)
+        self.console.print(
+            f"{result.method}, seed {result.seed}: test {figures} ({state})", highlight=False, markup=False
+        )
 
     def show_results(self, study: "Study", results: "Sequence[RunResult]", summary_id: str) -> None:
         """The comparison of the methods, the counts behind the rates by site, and where to look next."""
@@ -100,7 +103,7 @@ class Terminal:
         sites = dict(zip(results[0].slugs, results[0].sites, strict=True))
         figures = {"error": "error", "balanced_error": "balanced error", "deo": "DEO (FNR gap)", "fpr_gap": "FPR gap"}
         for slug in list(sites)[:_SHOWN_SITES]:
-            figures[f"error/{slug}"] = f"error at {sites[slug]}"
+            figures[f"error/{slug}"] = f"error at {escape(sites[slug])}"
         grid = Table(title=f"Test, percent: mean ± standard deviation over {seeds} seeds ({study.constraint})")
         grid.add_column("")
         for method in methods:
@@ -118,7 +121,7 @@ class Terminal:
             counts.add_column("false alarms", justify="right")
         for number, site in enumerate(list(sites.values())[:_SHOWN_SITES]):
             row = [_of(part[number].tolist()) for m in methods for part in (pooled[m].fnr_of, pooled[m].fpr_of)]
-            counts.add_row(site, *row)
+            counts.add_row(escape(site), *row)
         self.console.print(counts)
         if len(sites) > _SHOWN_SITES:
             self.console.print(f"{len(sites) - _SHOWN_SITES} more sites are in comparison.csv.")
@@ -145,7 +148,7 @@ class Terminal:
                 wrong = int(report.fnr_of[number, 0] + report.fpr_of[number, 0])
                 cells = (part[number].tolist() for part in (report.fnr_of, report.fpr_of))
                 seen = "yes" if number < evaluation.num_trained_sites else "no"
-                grid.add_row(site, _of([wrong, int(report.samples[number])]), *map(_of, cells), seen)
+                grid.add_row(escape(site), _of([wrong, int(report.samples[number])]), *map(_of, cells), seen)
             self.console.print(grid)
             gaps = {"error": report.overall_error, "DEO": report.deo, "FPR gap": report.fpr_gap}
             self.console.print(
@@ -164,11 +167,11 @@ class Terminal:
 
 
 def _ui_command(study: "Study") -> str:
-    from fairpool.tracking import default_tracking_uri
+    from fairpool.tracking import default_tracking_uri, without_password
 
     if study.tracking_uri == default_tracking_uri(study.output_dir):
         return f"fairpool ui --output {study.output_dir}"
-    return f"fairpool ui --tracking-uri {study.tracking_uri}"
+    return f"fairpool ui --tracking-uri {without_password(study.tracking_uri)}"
 
 
 def _mean_and_std(table: "object", method: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """Where the evidence goes: an MLflow store that is reachable before anything is trained, and batched metrics."""
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from filelock import FileLock
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["default_tracking_uri", "log_metrics", "open_experiment"]
+__all__ = ["default_tracking_uri", "log_metrics", "log_params", "open_experiment", "without_password"]
 
 _BATCH = 1000  # most metrics that MLflow takes in one call
 
@@ -35,14 +36,19 @@ def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
         tracking_uri: ``sqlite:///...``, ``http(s)://...`` or anything else MLflow takes; ``file:`` stores are not.
         name: of the experiment.
     Raises:
-        ConnectionError: the server does not answer, or the store cannot be opened.
+        ConnectionError: the server does not answer, or the store is a folder or cannot be opened.
     """
     # The stock client retries for minutes while training waits.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     address = urlsplit(tracking_uri)
+    if address.scheme in ("", "file"):
+        raise ConnectionError(
+            f"the tracking store {_shown(tracking_uri)} is a folder, which MLflow no longer takes: give "
+            "sqlite:///FILE, a server's http:// address, or leave --tracking-uri out."
+        )
     if address.scheme in ("http", "https"):
-        _check_server(tracking_uri, address.hostname or "")
+        _check_server(tracking_uri)
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -55,8 +61,10 @@ def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
                 # A sqlite store's artifacts belong beside it, not into the working directory.
                 location = None if folder is None else (folder / "mlruns" / name).as_uri()
                 return client, client.create_experiment(name, artifact_location=location)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        text = getattr(error, "strerror", None) or str(error)
+        lines = text.strip().replace(tracking_uri, _shown(tracking_uri)).splitlines()
+        reason = lines[0] if lines else type(error).__name__
         raise ConnectionError(f"the tracking store {_shown(tracking_uri)} cannot be opened: {reason}") from error
     if experiment.lifecycle_stage == "deleted":
         raise ConnectionError(f'the experiment "{name}" was deleted in MLflow; restore it there or use another store.')
@@ -85,9 +93,10 @@ def _batches(items: list[Any], size: int = _BATCH) -> Iterable[list[Any]]:
         yield items[start : start + size]
 
 
-def _check_server(tracking_uri: str, host: str) -> None:
+def _check_server(tracking_uri: str) -> None:
     try:
-        with urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=10):
+        # urllib would take a user name and password for a part of the host name.
+        with urlopen(f"{without_password(tracking_uri).rstrip('/')}/health", timeout=10):
             return
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
@@ -98,11 +107,20 @@ def _check_server(tracking_uri: str, host: str) -> None:
 
 
 def _shown(tracking_uri: str) -> str:
-    """The address without a user name or password that it may carry."""
+    """The address for a message: no user name or password, and of a file its name alone."""
     address = urlsplit(tracking_uri)
-    if address.scheme in ("http", "https"):
-        return f"{address.scheme}://{address.hostname}" + (f":{address.port}" if address.port else "")
+    if address.hostname:
+        return without_password(tracking_uri)
     return f'"{Path(address.path).name}" ({address.scheme or "path"})'
+
+
+def without_password(text: str) -> str:
+    """An address, or any text around one, without the user name and password that it may carry.
+
+    >>> without_password("http://me:secret@server:5000/")
+    'http://server:5000/'
+    """
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 @contextmanager

@@ -6,9 +6,21 @@ import pandas as pd
 
 from fairpool.errors import DataError
 
-__all__ = ["MAX_SITES", "check_pool", "check_sites", "describe_cells", "list_rows"]
+__all__ = ["MAX_SITES", "check_pool", "check_records", "check_sites", "describe_cells", "is_missing", "list_rows"]
 
 MAX_SITES = 1000
+
+_MISSING = {"", "?", "na", "n/a", "<na>", "nan", "nat", "none", "null"}
+_FEWEST_ROWS = 20  # below, a site may well have one image
+
+
+def is_missing(values: pd.Series) -> pd.Series:
+    """Where a cell holds nothing, or what R, pandas and spreadsheets write for nothing.
+
+    >>> is_missing(pd.Series(["bern", " ", None, "NA"])).tolist()
+    [False, True, True, True]
+    """
+    return values.isna() | values.astype(str).str.strip().str.lower().isin(_MISSING)
 
 
 def check_sites(sites: pd.Series, *, max_sites: int = MAX_SITES, column: str = "site") -> None:
@@ -21,11 +33,11 @@ def check_sites(sites: pd.Series, *, max_sites: int = MAX_SITES, column: str = "
     Raises:
         DataError: naming the rows or the values.
     """
-    empty = sites.isna() | (sites.astype(str).str.strip() == "")
+    empty = is_missing(sites)
     if empty.any():
         raise DataError(
-            f'{int(empty.sum())} of {len(sites)} rows have an empty "{column}" ({list_rows(sites.index[empty])}). '
-            "Fill the column or drop the rows."
+            f'{int(empty.sum())} of {len(sites)} rows have no "{column}" ({list_rows(sites.index[empty])}): empty, or '
+            "NA. Fill the column or drop the rows."
         )
     counts = sites.value_counts()
     if len(counts) > max_sites:
@@ -45,18 +57,43 @@ def check_sites(sites: pd.Series, *, max_sites: int = MAX_SITES, column: str = "
         )
 
 
+def check_records(records: pd.DataFrame) -> None:
+    """Refuse records with an empty, doubtful or foreign cell.
+
+    Args:
+        records: columns ``site`` and ``label``; index 1 for the first row.
+    Raises:
+        DataError: see `check_sites`; or a label is neither 0 nor 1.
+    """
+    check_sites(records["site"])
+    bad = ~records["label"].isin([0, 1])
+    if bad.any():
+        found = ", ".join(map(str, records["label"][bad].unique()[:5]))
+        raise DataError(
+            f"{int(bad.sum())} of {len(records)} rows have a label other than 0 and 1 "
+            f"({list_rows(records.index[bad])}): {found}. Encode the labels, and drop what has none."
+        )
+
+
 def check_pool(records: pd.DataFrame) -> None:
     """Refuse a pool on which no constraint between sites has a meaning.
 
     Args:
-        records: columns ``site`` and ``label``.
+        records: columns ``site`` and ``label``; index 1 for the first row.
     Raises:
-        DataError: fewer than two sites, one label only, or no label that two sites have.
+        DataError: as `check_records`; fewer than two sites, about as many sites as rows, one label only, or no label
+            that two sites have.
     """
+    check_records(records)
     sites = records["site"].unique()
     if len(sites) < 2:
         found = f'found only "{sites[0]}" ({len(records)} rows)' if len(sites) else "found none"
         raise DataError(f"fairness across sites needs at least 2 sites; {found}.")
+    if len(records) >= _FEWEST_ROWS and 2 * len(sites) > len(records):
+        raise DataError(
+            f'"site" has {len(sites):,} values over {len(records):,} rows. Is it the right column? Sites need several '
+            "images each to be compared."
+        )
     labels = sorted(records["label"].unique())
     if len(labels) < 2:
         raise DataError(
@@ -75,7 +112,7 @@ def check_pool(records: pd.DataFrame) -> None:
 def describe_cells(records: pd.DataFrame) -> list[str]:
     """One sentence for each site that lacks a label: it takes no part in that event."""
     cells = records.groupby(["site", "label"]).size().unstack(fill_value=0)
-    words = {0: "negative", 1: "positive"}
+    words: dict[object, str] = {0: "negative", 1: "positive"}
     sentences = []
     for site, row in cells.iterrows():
         missing = [label for label in cells.columns if row[label] == 0]
@@ -91,7 +128,7 @@ def describe_cells(records: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def list_rows(rows: "pd.Index | list[int]", most: int = 10) -> str:
+def list_rows(rows: "pd.Index | list[int] | list[str]", most: int = 10) -> str:
     """Row numbers for a message, at most ten of them.
 
     >>> list_rows([14]), list_rows([3, 5])
@@ -104,5 +141,6 @@ def list_rows(rows: "pd.Index | list[int]", most: int = 10) -> str:
 
 def _form(name: str) -> str:
     decomposed = unicodedata.normalize("NFKD", str(name))
-    letters = "".join(c for c in decomposed if not unicodedata.combining(c))
+    # Cf: characters without a shape, such as a zero-width space.
+    letters = "".join(c for c in decomposed if not unicodedata.combining(c) and unicodedata.category(c) != "Cf")
     return " ".join(letters.casefold().split())

@@ -1,19 +1,21 @@
 """Read a table of images: which file, which label, which site, which patient."""
 
 import csv
+import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from fairpool.data.checks import check_sites, list_rows
+from fairpool.data.checks import check_sites, is_missing, list_rows
 from fairpool.errors import DataError
 
 __all__ = ["read_manifest"]
 
-_NO_LABEL = {"", "?", "-1", "na", "n/a", "nan", "none", "null", "unknown", "todo"}
+_NO_LABEL = {"-1", "unknown", "todo"}
 
 
 def read_manifest(
@@ -39,7 +41,7 @@ def read_manifest(
     Returns:
         columns ``image`` (path), ``label`` (0 or 1), ``site``, ``patient``, ``row``; the index is the row, from 1.
     Raises:
-        DataError: the table or a column is missing or malformed, or any row is bad; all bad rows are named at once.
+        DataError: the table or a column is missing or malformed, or rows are bad: of every column at once, ten in full.
     """
     manifest = Path(manifest)
     table = _read_table(manifest)
@@ -53,77 +55,99 @@ def read_manifest(
     if table.empty:
         raise DataError("the manifest has a header but no row.")
     table.index = pd.RangeIndex(1, len(table) + 1)
-    check_sites(table[site_column], column=site_column)
+    root = Path(root_dir) if root_dir is not None else manifest.parent
+    faults: list[str] = []
+
+    def collect(read: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return read(*arguments)
+        except DataError as error:
+            faults.append(str(error))
 
     records = pd.DataFrame({"row": table.index}, index=table.index)
-    root = Path(root_dir) if root_dir is not None else manifest.parent
-    records["image"] = _resolve_images(table[image_column], root, image_column)
+    records["image"] = collect(_resolve_images, table[image_column], root, image_column)
     if label_column is not None:
-        records["label"] = _encode_labels(table[label_column], positive, label_column)
-    records["site"] = table[site_column].str.strip()
+        records["label"] = collect(_encode_labels, table[label_column], positive, label_column)
+    records["site"] = collect(_read_sites, table[site_column], site_column)
     if patient_column is None:
         records["patient"] = [f"image-{row}" for row in table.index]
     else:
-        patients = table[patient_column].str.strip()
-        if (patients == "").any():
-            rows = list_rows(table.index[patients == ""])
-            raise DataError(
-                f'{int((patients == "").sum())} rows have an empty "{patient_column}" ({rows}). Fill them, '
-                "or name no patient column: every image is then a patient of its own."
-            )
-        records["patient"] = patients
+        records["patient"] = collect(_read_patients, table[patient_column], patient_column)
+    if faults:
+        raise DataError(" ".join(faults))
     return records
 
 
 def _read_table(manifest: Path) -> pd.DataFrame:
     if not manifest.is_file():
         raise DataError(f'there is no manifest "{manifest.name}" at the place given.')
-    if manifest.suffix == ".parquet":
-        try:
-            return pd.read_parquet(manifest).astype("string").fillna("").astype(object)
-        except (OSError, ValueError) as error:
-            raise DataError(f'"{manifest.name}" cannot be read as parquet.') from error
-    delimiter = "\t" if manifest.suffix == ".tsv" else ","
+    kind = manifest.suffix.lower()
     try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_checked_rows(file, delimiter))
+        content = manifest.read_bytes()
+        if kind == ".parquet":
+            return pd.read_parquet(io.BytesIO(content)).astype("string").fillna("").astype(object)
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f'"{manifest.name}" is not UTF-8 (byte {error.start}). Save it as CSV UTF-8; site names would be garbled.'
+            f'"{manifest.name}" is not UTF-8 (line {line}). Save it as CSV UTF-8; site names would be garbled.'
         ) from None
+    except OSError as error:
+        raise DataError(f'"{manifest.name}" cannot be read ({error.strerror or "damaged"}).') from None
+    except ValueError:
+        raise DataError(f'"{manifest.name}" cannot be read as parquet; it is damaged or of another kind.') from None
+    return _parse_text(text, "\t" if kind == ".tsv" else ",", manifest.name)
+
+
+def _parse_text(text: str, delimiter: str, name: str) -> pd.DataFrame:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise DataError(f'"{manifest.name}" is not a well-formed table: {error}.') from None
+        raise DataError(
+            f'line {reader.line_num}: "{name}" is not a well-formed table ({error}). Look for a quotation mark that is '
+            "not closed."
+        ) from None
     if not rows:
-        raise DataError(f'"{manifest.name}" is empty.')
-    return pd.DataFrame(rows[1:], columns=rows[0], dtype=object)
+        raise DataError(f'"{name}" is empty.')
+    first_line, header = rows[0][0], [cell.strip() for cell in rows[0][1]]
+    if len(header) == 1 and re.search(r"[;\t,]", header[0]):
+        raise DataError(
+            f"line {first_line}: the columns are not separated by commas (.csv) or tabs (.tsv): "
+            f"the header reads as one column, {header[0][:60]!r}."
+        )
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise DataError(f"line {first_line}: the header names {', '.join(map(repr, twice))} twice.")
+    ragged = [(line, len(row)) for line, row in rows[1:] if len(row) != len(header)]
+    if ragged:
+        listed = "; ".join(f"line {line}: {count} cells" for line, count in ragged[:10])
+        more = f"; and {len(ragged) - 10} more" if len(ragged) > 10 else ""
+        raise DataError(
+            f"{len(ragged)} lines do not have the {len(header)} columns of the header ({', '.join(header)[:200]}): "
+            f"{listed}{more}. Mend them; text that holds the separator needs quotation marks."
+        )
+    return pd.DataFrame([row for _, row in rows[1:]], columns=header, dtype=object)
 
 
-def _checked_rows(file: "Iterator[str]", delimiter: str) -> Iterator[list[str]]:
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    for row in reader:
-        if not any(cell.strip() for cell in row):
-            continue
-        if header is None:
-            header = [cell.strip() for cell in row]
-            if len(header) == 1 and re.search(r"[;\t]", header[0]):
-                raise DataError(
-                    "line 1: the columns are not separated by commas (.csv) or tabs (.tsv): "
-                    f"the header reads as one column, {header[0][:60]!r}."
-                )
-            twice = sorted({name for name in header if header.count(name) > 1})
-            if twice:
-                raise DataError(f"line 1: the header names {', '.join(map(repr, twice))} twice.")
-            yield header
-            continue
-        if len(row) != len(header):
-            raise DataError(f"line {reader.line_num}: {len(row)} cells where the header has {len(header)} columns.")
-        yield row
+def _read_sites(values: pd.Series, column: str) -> pd.Series:
+    check_sites(values, column=column)
+    return values.str.strip()
+
+
+def _read_patients(values: pd.Series, column: str) -> pd.Series:
+    missing = is_missing(values)
+    if missing.any():
+        raise DataError(
+            f'{int(missing.sum())} rows have no "{column}" ({list_rows(values.index[missing])}): empty, or NA. Fill '
+            "them, or name no patient column: every image is then a patient of its own."
+        )
+    return values.str.strip()
 
 
 def _encode_labels(values: pd.Series, positive: str | None, column: str) -> pd.Series:
     text = values.str.strip()
-    unknown = text.str.lower().isin(_NO_LABEL)
+    unknown = is_missing(text) | text.str.lower().isin(_NO_LABEL)
     if unknown.any():
         raise DataError(
             f'{int(unknown.sum())} of {len(text)} rows have no label in "{column}" '
@@ -148,26 +172,27 @@ def _encode_labels(values: pd.Series, positive: str | None, column: str) -> pd.S
 
 def _resolve_images(paths: pd.Series, root: Path, column: str) -> list[str]:
     """Absolute paths below the root, each directory resolved once; all bad rows are named together."""
-    root = root.resolve()
-    folders: dict[str, Path | None] = {}
+    top = os.path.realpath(root)
+    folders: dict[str, str | None] = {}
     images, faults = [], []
-    for row, text in paths.items():
-        text = str(text).strip()
-        folder, name = os.path.split(text.replace("\\", "/"))
+    for row, cell in paths.items():
+        text = str(cell).strip()
+        # Unlike pathlib, realpath and isfile raise nothing for loops of links, long names, locked folders; but for \0.
+        folder, name = os.path.split(text.replace("\\", "/")) if "\0" not in text else ("", "")
         if folder not in folders:
-            resolved = (root / folder).resolve()
-            folders[folder] = resolved if resolved.is_relative_to(root) else None
+            resolved = os.path.realpath(os.path.join(top, folder))
+            folders[folder] = resolved if Path(resolved).is_relative_to(top) else None
         parent = folders[folder]
-        image = None if parent is None else parent / name
+        image = os.path.join(parent or top, name)
         if not text:
             faults.append(f'row {row}: "{column}" is empty')
-        elif os.path.isabs(text) or re.match(r"[A-Za-z]:", text) or name in ("", ".", "..") or image is None:
+        elif parent is None or os.path.isabs(text) or re.match(r"[A-Za-z]:", text) or name in ("", ".", ".."):
             faults.append(f"row {row}: path leaves the data folder or names no file")
-        elif not image.is_file():
-            faults.append(f"row {row}: no such file")
-        elif image.is_symlink() and not image.resolve().is_relative_to(root):
+        elif os.path.islink(image) and not Path(os.path.realpath(image)).is_relative_to(top):
             faults.append(f"row {row}: path leaves the data folder through a link")
-        images.append(str(image))
+        elif not os.path.isfile(image):
+            faults.append(f"row {row}: no such file")
+        images.append(image)
     if faults:
         more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
         raise DataError(

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from fairpool.data.checks import check_pool, describe_cells, list_rows
+from fairpool.data.checks import check_pool, check_records, check_sites, describe_cells, list_rows
 from fairpool.data.image_cache import ImageCache
 from fairpool.data.manifest import read_manifest
 from fairpool.data.splits import SECTIONS, split_by_patient
@@ -34,7 +34,9 @@ class Pool:
             the pool lacks get ids after its own.
         seed, val_frac, test_frac, num_folds: see `split_by_patient`.
     Raises:
-        DataError: the pool supports no comparison between sites, a section is empty, or a patient is in both tables.
+        DataError: a site or label is missing or doubtful, the pool supports no comparison between sites, a section is
+            empty, or a patient is in both tables.
+        ValueError: fractions or ``num_folds`` make no sense.
 
     Attributes:
         records: all records with a column ``section``.
@@ -62,11 +64,13 @@ class Pool:
         )
         records = records.assign(section=sections, is_external=False)
         if test_records is not None:
+            check_records(test_records)
+            check_sites(pd.concat([records["site"], test_records["site"]]))  # one spelling over both tables
             shared = set(records["patient"]) & set(test_records["patient"])
             if shared:
                 raise DataError(
                     f"{len(shared)} patients are in both the pool and the test set: test on patients whom the training "
-                    "never saw."
+                    "never saw. If each hospital counts its own patients, put the site before the number."
                 )
             records = pd.concat([records, test_records.assign(section="test", is_external=True)], ignore_index=True)
         self.records = records
@@ -128,7 +132,9 @@ class Pool:
         """Read every image once before anything is trained, and refuse the data that would spoil the result.
 
         Args:
-            size, cache_dir, value_range: as for `LoadRadiographd`; what is read here is found there.
+            size: and the next two as for `LoadRadiographd`; what is read here is found there.
+            cache_dir: see ``size``.
+            value_range: see ``size``.
             num_workers: threads.
             progress: called with (done, total).
         Returns:
@@ -138,7 +144,7 @@ class Pool:
                 or with two labels.
         """
         cache = ImageCache(cache_dir, size, value_range=value_range)
-        rows, sites = self.records["row"].tolist(), self.records["site"].tolist()
+        rows, sites = self._name_rows().tolist(), self.records["site"].tolist()
         images = self.records["image"].tolist()
         notes = cache.prepare(
             images, describe=lambda i: f"row {rows[i]} ({sites[i]})", num_workers=num_workers, progress=progress
@@ -148,25 +154,31 @@ class Pool:
         digests = [hashlib.sha256(cache.load(image).pixels.tobytes()).hexdigest() for image in images]
         return sentences + self._check_equal_images(pd.Series(digests, index=self.records.index))
 
+    def _name_rows(self) -> pd.Series:
+        """Row numbers for messages: those of a separate test table say so, for it counts from 1 again."""
+        rows = self.records["row"].astype(str)
+        return rows.where(~self.records["is_external"], rows + " of the test table")
+
     def _check_equal_images(self, digests: pd.Series) -> list[str]:
-        equal = self.records.assign(digest=digests)[digests.duplicated(keep=False)]
-        for column, fault in (("label", "two labels"), ("section", "two sections")):
-            mixed = equal.groupby("digest").filter(lambda group, column=column: group[column].nunique() > 1)
+        equal = self.records.assign(digest=digests, row=self._name_rows())[digests.duplicated(keep=False)]
+        for column, fault in (("label", "with two labels"), ("section", "in two sections")):
+            mixed = equal[equal.groupby("digest")[column].transform("nunique") > 1]
             if len(mixed):
                 raise DataError(
-                    f"{mixed['digest'].nunique()} images occur in {fault} with the same pixels "
+                    f"{mixed['digest'].nunique()} images occur {fault} with the same pixels "
                     f"({list_rows(mixed['row'].tolist())}). Drop the copies, or give them one patient and one label."
                 )
-        across = equal.groupby("digest")["site"].nunique() if len(equal) else pd.Series(dtype=int)
-        return (
-            [f"{int((across > 1).sum())} images occur at two sites with the same pixels"] if (across > 1).any() else []
-        )
+        across = equal[equal.groupby("digest")["site"].transform("nunique") > 1]
+        if across.empty:
+            return []
+        rows = list_rows([f"{row} ({site})" for row, site in zip(across["row"], across["site"], strict=True)])
+        return [f"{across['digest'].nunique()} images occur at two sites with the same pixels: {rows}"]
 
 
 def pool_tuberculosis(
     root_dir: str | os.PathLike[str], test_dir: str | os.PathLike[str] | None = None, **split: Any
 ) -> Pool:
-    """The Montgomery and Shenzhen trees as a pool; ``test_dir`` holds a second tree to test on. ``split``: see `Pool`."""
+    """The Montgomery and Shenzhen trees as a pool; ``test_dir`` holds a second, to test on; ``split`` as in `Pool`."""
     return Pool(read_tuberculosis(root_dir), None if test_dir is None else read_tuberculosis(test_dir), **split)
 
 
@@ -178,10 +190,13 @@ def pool_manifest(
     root_dir: str | os.PathLike[str] | None = None,
     **split: Any,
 ) -> Pool:
-    """A table of images as a pool; ``columns`` are the options of `read_manifest`. ``split``: see `Pool`."""
+    """A table of images as a pool, ``split`` as in `Pool`; ``columns`` are the options of `read_manifest`.
+
+    ``root_dir`` holds the images of both tables; None is each table's own folder.
+    """
     columns = columns or {}
     records = read_manifest(manifest, root_dir=root_dir, **columns)
-    test_records = None if test_manifest is None else read_manifest(test_manifest, **columns)
+    test_records = None if test_manifest is None else read_manifest(test_manifest, root_dir=root_dir, **columns)
     if test_records is not None and columns.get("patient_column") is None:
         test_records["patient"] = "test-" + test_records["patient"]
     return Pool(records, test_records, **split)

@@ -1,8 +1,9 @@
 """Read one PNG, JPEG or DICOM file into a small square greyscale image.
 
-`read_radiograph` states the whole rule by which pixels become numbers; DICOM files are decoded in `dicom.py`. Depth, colour, polarity and rotation differ between sites
-and so are shortcuts a model can learn: what was done to an image is returned as notes, to be counted per site. Messages
-never carry the path, the file name or header text: the caller adds the row and the site.
+`read_radiograph` states the whole rule by which pixels become numbers; DICOM files are decoded in `dicom.py`. Depth,
+colour, polarity and rotation differ between sites and so are shortcuts a model can learn: what was done to an image is
+returned as notes, to be counted per site. Messages never carry the path, the file name or header text: the caller adds
+the row and the site.
 """
 
 import math

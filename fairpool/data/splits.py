@@ -1,5 +1,7 @@
 """Patient-disjoint training, validation and test sections, stratified by site and label."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -18,20 +20,21 @@ def split_by_patient(
 ) -> pd.Series:
     """Section of each record; no patient is in two.
 
-    A patient belongs to the stratum of its first record's site and of its highest label. Within a stratum, patients
-    are drawn in random order and cut at the rounded fractions, so every section has the pool's mix as nearly as whole
-    patients allow.
+    A patient belongs to the stratum of its site (the first in the alphabet, of several) and of its highest label. The
+    strata are laid end to end, their patients in random order, and from a random start every so many-th patient is held
+    out. So a section has its fraction of the pool, and of each stratum to within one patient (validation: of those not
+    tested), however small the strata. The order of the records does not matter.
 
     Args:
         records: columns ``patient``, ``site``, ``label``, one row an image.
         seed: of the split; with ``num_folds``, fold ``seed % num_folds`` of the folds drawn from ``seed // num_folds``.
         val_frac: fraction of all patients that validates.
         test_frac: fraction of all patients that tests; 0 where the test set comes from elsewhere.
-        num_folds: if positive, the test section is one of this many cross-validation folds, and ``test_frac`` is unused.
+        num_folds: if positive, the test section is one of this many cross-validation folds; ``test_frac`` is unused.
     Returns:
         "training", "validation" or "test" by record, in the index of ``records``.
     Raises:
-        ValueError: fractions are out of range, or ``num_folds`` is 1 or negative.
+        ValueError: fractions are out of range, ``num_folds`` is 1 or negative, or a cell is empty.
 
     >>> records = pd.DataFrame({"patient": list("abcd"), "site": ["x"] * 4, "label": [0] * 4})
     >>> sorted(split_by_patient(records, val_frac=0.25, test_frac=0.25))
@@ -43,21 +46,27 @@ def split_by_patient(
         test_frac = 1 / num_folds
     if not 0 <= val_frac < 1 or not 0 <= test_frac < 1 or val_frac + test_frac >= 1:
         raise ValueError(f"val_frac and test_frac must leave patients to train on; got {val_frac} and {test_frac}.")
-    fold = seed % num_folds if num_folds else 0
+    empty = records[["patient", "site", "label"]].isna().any(axis=1)
+    if empty.any():
+        raise ValueError(f"{int(empty.sum())} of {len(records)} records have no patient, site or label. Drop them.")
     rng = np.random.default_rng(seed // num_folds if num_folds else seed)
 
-    patients = records.groupby("patient", sort=True).agg(site=("site", "first"), label=("label", "max"))
-    section = pd.Series("training", index=patients.index)
-    first_fold = 0
+    patients = records.groupby("patient", sort=True).agg(site=("site", "min"), label=("label", "max"))
+    order = np.array([], dtype=object)
     for _, stratum in patients.groupby(["site", "label"], sort=True):
-        order = stratum.index.to_numpy()[rng.permutation(len(stratum))]
-        if num_folds:
-            folds = (np.arange(len(order)) + first_fold) % num_folds
-            first_fold += len(order)  # small strata start where the last one ended, so that no fold gets all of them
-            is_test = folds == fold
-        else:
-            is_test = np.arange(len(order)) < round(test_frac * len(order))
-        rest = order[~is_test]
-        section[order[is_test]] = "test"
-        section[rest[: round(val_frac * len(order))]] = "validation"
+        order = np.append(order, stratum.index.to_numpy()[rng.permutation(len(stratum))])
+    if num_folds:
+        is_test = np.arange(len(order)) % num_folds == seed % num_folds
+    else:
+        is_test = _choose(test_frac, len(order), rng)
+    rest = order[~is_test]
+    section = pd.Series("training", index=patients.index)
+    section[order[is_test]] = "test"
+    section[rest[_choose(val_frac / (1 - test_frac), len(rest), rng)]] = "validation"
     return records["patient"].map(section).rename("section")
+
+
+def _choose(fraction: float, count: int, rng: np.random.Generator) -> np.ndarray:
+    """A mask with the rounded fraction of True in all, at even distances from a random start."""
+    number = math.floor(fraction * count + 0.5)
+    return np.diff(np.floor(number * np.arange(count + 1) / max(count, 1) + rng.random())) > 0

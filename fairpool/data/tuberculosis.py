@@ -39,6 +39,7 @@ def read_tuberculosis(root_dir: str | os.PathLike[str]) -> pd.DataFrame:
     """
     root = Path(root_dir)
     rows: list[dict[str, Any]] = []
+    same: dict[str, str] = {}
     for site, (folder, prefix) in _FOLDERS.items():
         pattern = re.compile(rf"({prefix}_\d{{4,}})_([01])\.png", re.IGNORECASE)
         for image in sorted((root / folder / "CXR_png").glob("*")):
@@ -48,12 +49,13 @@ def read_tuberculosis(root_dir: str | os.PathLike[str]) -> pd.DataFrame:
             stem = match[1].upper()
             text = root / folder / "ClinicalReadings" / f"{image.stem}.txt"
             reading = parse_reading(text.read_text(encoding="utf-8", errors="replace") if text.is_file() else "")
+            same[stem] = reading.same_patient_as or _SAME_PATIENT.get(stem, stem)
             rows.append(
                 {
                     "image": str(image),
                     "label": int(match[2]),
                     "site": site,
-                    "patient": reading.same_patient_as or _SAME_PATIENT.get(stem, stem),
+                    "patient": stem,
                     "sex": reading.sex,
                     "age": reading.age,
                     "findings": reading.findings,
@@ -66,7 +68,18 @@ def read_tuberculosis(root_dir: str | os.PathLike[str]) -> pd.DataFrame:
             "`fairpool synthesize tuberculosis`, or give another folder."
         )
     index = pd.RangeIndex(1, len(rows) + 1)
-    return pd.DataFrame(rows, index=index).assign(row=index)
+    records = pd.DataFrame(rows, index=index).assign(row=index)
+    return records.assign(patient=records["patient"].map(_join_patients(same)))
+
+
+def _join_patients(same: dict[str, str]) -> dict[str, str]:
+    """One patient for images that are linked, whichever of them the readings name, and also if they name each other."""
+    patients = {stem: stem for stem in (*same, *same.values())}
+    for stem, other in same.items():
+        first, second = sorted((patients[stem], patients[other]))
+        if first != second:
+            patients = {key: first if patient == second else patient for key, patient in patients.items()}
+    return patients
 
 
 class TuberculosisDataset(Randomizable, CacheDataset):
@@ -86,7 +99,7 @@ class TuberculosisDataset(Randomizable, CacheDataset):
         cache_rate: fraction of items kept in memory.
         num_workers: threads that fill the memory cache.
     Raises:
-        DataError: the folder holds no such data, or only one site.
+        DataError: the folder holds no such data, only one site or label, or too few patients for the section.
         ValueError: the section is unknown.
     """
 
@@ -107,7 +120,7 @@ class TuberculosisDataset(Randomizable, CacheDataset):
         if download:
             from fairpool.data.download import download_tuberculosis
 
-            download_tuberculosis(root_dir)
+            download_tuberculosis(Path(root_dir))
         self.section = section
         self.set_random_state(seed=seed)
         records = read_tuberculosis(root_dir)
@@ -119,9 +132,15 @@ class TuberculosisDataset(Randomizable, CacheDataset):
             from fairpool.transforms import LoadRadiographd
 
             transform = LoadRadiographd(keys="image", size=512, cache_dir=default_cache_dir())
+        items = as_items(records[sections == section], records, self.vocabulary)
+        if not items:
+            raise DataError(
+                f"the {section} section is empty: {records['patient'].nunique()} patients are too few for val_frac "
+                f"{val_frac} and test_frac {test_frac}."
+            )
         CacheDataset.__init__(
             self,
-            data=as_items(records[sections == section], records, self.vocabulary),
+            data=items,
             transform=transform,
             cache_rate=cache_rate,
             num_workers=num_workers,
@@ -140,4 +159,5 @@ def as_items(records: pd.DataFrame, pool: pd.DataFrame, vocabulary: SiteVocabula
         site=vocabulary.encode(list(records["site"])),
         patient=records["patient"].map(numbers),
     )
-    return items.drop(columns="section", errors="ignore").to_dict("records")
+    rows = items.drop(columns="section", errors="ignore").to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]

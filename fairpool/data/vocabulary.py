@@ -76,14 +76,16 @@ class SiteVocabulary:
         >>> SiteVocabulary(("Hôpital A (2)", "../..", "hopital a 2")).slugs()
         ('hopital-a-2', 'site', 'hopital-a-2-2')
         """
-        slugs: list[str] = []
+        slugs: dict[str, None] = {}
+        numbers: dict[str, int] = {}
         for name in self.names:
             ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
             base = re.sub(r"[^a-z0-9_]+", "-", ascii_name.lower()).strip("-_")[:80] or "site"
-            slug, number = base, 2
+            slug = base
             while slug in slugs:
-                slug, number = f"{base}-{number}", number + 1
-            slugs.append(slug)
+                numbers[base] = numbers.get(base, 1) + 1
+                slug = f"{base}-{numbers[base]}"
+            slugs[slug] = None
         return tuple(slugs)
 
     def to_json(self) -> str:
@@ -92,5 +94,12 @@ class SiteVocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> "SiteVocabulary":
-        """The vocabulary that `to_json` wrote."""
-        return cls(tuple(json.loads(text)["sites"]))
+        """The vocabulary that `to_json` wrote.
+
+        Raises:
+            ValueError: the text is something else.
+        """
+        content = json.loads(text)
+        if not isinstance(content, dict) or not isinstance(content.get("sites"), list):
+            raise ValueError('expected a JSON object with a list of "sites".')
+        return cls(tuple(content["sites"]))

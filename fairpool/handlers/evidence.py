@@ -17,7 +17,8 @@ __all__ = ["EvidenceLogger", "multiplier_metrics"]
 class EvidenceLogger:
     """Sends ``val/...``, ``multiplier/<event>/<site>``, ``eta`` and ``train/loss`` in one batch at each epoch's end.
 
-    Attach it to the trainer after the `ValidationHandler`. Nothing is fetched from the device within an epoch.
+    Attach it to the trainer after the `ValidationHandler`. Nothing is fetched from the device within an epoch. An epoch
+    that was not validated gets no ``val/...``.
 
     Args:
         client: an MLflow client.
@@ -41,6 +42,7 @@ class EvidenceLogger:
         self.loss = loss
         self.slugs = slugs
         self._loss_sum: torch.Tensor | float = 0.0
+        self._is_validated = False
 
     def attach(self, engine: Any) -> None:
         """Register on a trainer."""
@@ -50,27 +52,33 @@ class EvidenceLogger:
         engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._add_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._log)
+        self.evaluator.add_event_handler(Events.COMPLETED, self._note_validation)
 
     def _reset(self, _: Any) -> None:
         self._loss_sum = 0.0
+        self._is_validated = False
+
+    def _note_validation(self, _: Any) -> None:
+        self._is_validated = True
 
     def _add_loss(self, engine: Any) -> None:
         self._loss_sum = self._loss_sum + engine.state.output["loss"].detach()
 
     def _log(self, engine: Any) -> None:
         metrics = {"train/loss": float(self._loss_sum) / engine.state.epoch_length}
-        metrics |= {f"val/{name}": value for name, value in self.evaluator.state.metrics.items()}
+        if self._is_validated:
+            metrics |= {f"val/{name}": value for name, value in self.evaluator.state.metrics.items()}
         if self.loss is not None:
             metrics |= multiplier_metrics(self.loss, self.slugs)
         log_metrics(self.client, self.run_id, metrics, step=engine.state.epoch)
 
 
 def multiplier_metrics(loss: "FairALMLoss", slugs: tuple[str, ...]) -> dict[str, float]:
-    """``multiplier/<event>/<site>`` and ``eta`` of a loss."""
+    """``multiplier/<event>/<site>``, ``eta``, and the updates so far that compared no two sites."""
     rows = loss.multipliers.tolist()
     metrics = {
         f"multiplier/{event}/{slug}": value
         for event, row in zip(loss.constraint.events, rows, strict=True)
         for slug, value in zip(slugs, row, strict=True)
     }
-    return metrics | {"eta": float(loss.eta)}
+    return metrics | {"eta": float(loss.eta), "train/idle_updates": float(loss.idle_updates)}

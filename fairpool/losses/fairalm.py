@@ -42,7 +42,8 @@ class FairALMLoss(GroupLoss):
         TypeError: ``constraint`` is not a `Constraint`.
         ValueError: an argument is out of its range, or the combination has no meaning.
 
-    Buffers (saved in ``state_dict``): ``multipliers`` (C, K) and ``eta``.
+    Buffers (saved in ``state_dict``): ``multipliers`` (C, K) and ``eta``. ``idle_updates`` counts the updates whose
+    samples compared no two groups, such as a batch of one site.
 
     >>> from fairpool import EqualOpportunity
     >>> loss = FairALMLoss(nn.CrossEntropyLoss(), EqualOpportunity(), num_groups=2)
@@ -56,6 +57,7 @@ class FairALMLoss(GroupLoss):
     eta: Tensor
     _window: Tensor
     _window_loss: Tensor
+    idle_updates: Tensor
 
     def __init__(
         self,
@@ -111,6 +113,7 @@ class FairALMLoss(GroupLoss):
         self.register_buffer("_window", torch.zeros(2, *shape), persistent=False)
         self.register_buffer("_window_loss", torch.zeros(()), persistent=False)
         self.register_buffer("nonfinite_iteration", torch.tensor(-1), persistent=False)
+        self.register_buffer("idle_updates", torch.tensor(0), persistent=False)
         known = None if counts is None else _KnownCounts(constraint, torch.as_tensor(counts), num_groups)
         self._known_counts = known
 
@@ -220,6 +223,7 @@ class FairALMLoss(GroupLoss):
         is_moving = has_stepped & (self.nonfinite_iteration < 0) & is_finite
         step = self.eta if self.dual_step is None else self.dual_step
         self.multipliers += torch.where(is_moving, step * gaps, 0)
+        self.idle_updates += ~is_comparable(counts).any()
         if self.max_multiplier is not None:
             self.multipliers.clamp_(-self.max_multiplier, self.max_multiplier)
         self.discard_window()

@@ -109,6 +109,7 @@ def test_a_run_starts_clean_of_what_an_earlier_one_left(train):
     assert assert_follows_oracle(trainer) == 12
 
 
+# Bug found here: epoch_length is None, and the modulo raised.
 @pytest.mark.parametrize("batches", [5, 3])
 def test_data_without_a_length_trains(train, items, batches):
     """MONAI leaves epoch_length None for these until the first epoch has ended."""

@@ -110,6 +110,7 @@ def test_two_handlers_share_an_engine(train, items):
     assert diaries[0].entries == diaries[1].entries == [("step", 1), ("step", 2), ("end", 2)]
 
 
+# Bug found here: epoch_length is None, and the modulo raised.
 def test_steps_of_data_without_a_length_are_told(train, items):
     class Stream(IterableDataset):
         def __iter__(self):
@@ -131,6 +132,7 @@ def test_an_unconstrained_nan_loss_ends_the_run_with_its_epoch(train, items, bad
     assert trainer.state.iteration == 4 * epoch
 
 
+# Bug found here: only the last micro-batch of a window was looked at.
 @pytest.mark.parametrize("bad", [11, 12])
 def test_a_nan_anywhere_in_the_last_window_ends_the_run(train, bad):
     """The step is taken on the sum of the window's gradients: one bad micro-batch spoils it."""

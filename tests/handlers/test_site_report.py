@@ -185,6 +185,7 @@ def test_predictions_are_kept_on_demand(cases, decollate):
         assert table[column].tolist() == [case[column] for case in cases]
 
 
+# Bug found here: a list of None, of decollated items without the key, was turned into a tensor.
 @pytest.mark.parametrize("decollate", [True, False])
 def test_predictions_of_a_sigmoid_without_patients_are_kept(cases, decollate):
     data = [{key: case[key] for key in ("image", "label", "site")} for case in cases]

@@ -192,6 +192,7 @@ def group_of_one(tmp_path):
     torch.distributed.destroy_process_group()
 
 
+# Bug found here: with a process group of one the base loss lost its gradient.
 @pytest.mark.parametrize("case", [case for case in CASES if case != "nan"])
 def test_a_process_group_of_one_equals_none(case, request):
     expected = train(case)
