@@ -243,7 +243,7 @@ def ui(
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
 ) -> None:
     """Open the MLflow UI on the store of earlier runs."""
-    from fairpool.tracking import default_tracking_uri, without_password
+    from fairpool.tracking import chart_paths, default_tracking_uri, without_password
 
     if tracking_uri is not None and tracking_uri.startswith(("http://", "https://")):
         typer.echo(f"The runs are at {without_password(tracking_uri)}: open it in a browser.")
@@ -252,7 +252,10 @@ def ui(
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         place = f'below "{output.name}"' if tracking_uri is None else "at the --tracking-uri given"
         _fail(f"there is no MLflow store {place}. Run `fairpool run` first, or give its --output.")
-    typer.echo(f"MLflow UI at http://{host}:{port} (Ctrl-C ends it)")
+    _quieten()
+    typer.echo("MLflow UI (Ctrl-C ends it); the runs' charts, once it has started:")
+    for path in chart_paths(uri):
+        typer.echo(f"  http://{host}:{port}/{path}")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     os.execv(command[0], command)
 

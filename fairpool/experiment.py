@@ -234,7 +234,7 @@ class _Run:
         test, test_report = _evaluate(parsed, "test")
         figures = {f"test/{name}": value for name, value in test.items()}
         figures |= {f"best/val/{name}": value for name, value in validation.items()}
-        log_metrics(self.client, self.run_id, {**figures, "best/epoch": best_epoch, "seconds": seconds}, best_epoch)
+        log_metrics(self.client, self.run_id, {**figures, "best/epoch": best_epoch, "seconds": seconds})
 
         settings = {"pipeline": self.study.bundle.name, "method": self.method, "seed": self.seed}
         settings["overrides"] = _scalars(workflow)

@@ -15,7 +15,7 @@ from filelock import FileLock
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["default_tracking_uri", "log_metrics", "log_params", "open_experiment", "without_password"]
+__all__ = ["chart_paths", "default_tracking_uri", "log_metrics", "log_params", "open_experiment", "without_password"]
 
 _BATCH = 1000  # most metrics that MLflow takes in one call
 
@@ -69,6 +69,15 @@ def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
     if experiment.lifecycle_stage == "deleted":
         raise ConnectionError(f'the experiment "{name}" was deleted in MLflow; restore it there or use another store.')
     return client, experiment.experiment_id
+
+
+def chart_paths(tracking_uri: str) -> list[str]:
+    """Path of each experiment's charts in the MLflow UI, whose front page would not show them."""
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+    found = [experiment for experiment in client.search_experiments() if experiment.name != "Default"]
+    return [f"#/experiments/{experiment.experiment_id}/runs?compareRunsMode=CHART" for experiment in found]
 
 
 def log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:

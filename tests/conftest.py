@@ -64,3 +64,31 @@ def train(items):
         return trainer
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory):
+    """No test reads or fills the user's own image cache; tables are printed wide."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("COLUMNS", "200")
+        yield
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """A real sqlite MLflow store, made once: making one takes seconds. Its ``folder`` is a fairpool output folder."""
+    from fairpool.tracking import default_tracking_uri, open_experiment
+
+    folder = tmp_path_factory.mktemp("runs")
+    uri = default_tracking_uri(folder)
+    client, experiment_id = open_experiment(uri, "tests")
+    return SimpleNamespace(folder=folder, uri=uri, client=client, experiment_id=experiment_id)
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory, store):
+    """Two seeds of two methods over two hospitals, run once through the command line; see `small_study.run_study`."""
+    from small_study import run_study
+
+    return run_study(tmp_path_factory.mktemp("hospitals"), store)

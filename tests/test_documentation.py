@@ -1,8 +1,11 @@
 """The example, the README's code and the documented commands are run, and the links lead somewhere."""
 
+import json
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,11 @@ def test_options_of_documented_commands_exist(command):
             assert word in known, word
         elif re.fullmatch(r"\w+=.*", word) and words[0] == "run":
             assert word.split("=")[0] in keys, word
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda script: script.name)
+def test_benchmark_writes_its_results_as_json(script, tmp_path):
+    result = tmp_path / "result.json"
+    subprocess.run([sys.executable, str(script), "--rounds", "2", "--json", str(result)], check=True, timeout=300)
+    assert json.loads(result.read_text(encoding="utf-8"))["results"]

@@ -52,9 +52,9 @@ def split_by_patient(
     rng = np.random.default_rng(seed // num_folds if num_folds else seed)
 
     patients = records.groupby("patient", sort=True).agg(site=("site", "min"), label=("label", "max"))
-    order = np.array([], dtype=object)
-    for _, stratum in patients.groupby(["site", "label"], sort=True):
-        order = np.append(order, stratum.index.to_numpy()[rng.permutation(len(stratum))])
+    strata = (stratum.index.to_numpy() for _, stratum in patients.groupby(["site", "label"], sort=True))
+    drawn = [stratum[rng.permutation(len(stratum))] for stratum in strata]
+    order = np.concatenate([np.array([], dtype=object), *drawn])
     if num_folds:
         is_test = np.arange(len(order)) % num_folds == seed % num_folds
     else:

@@ -1,9 +1,12 @@
 """Class activation maps in the units of the logit, comparable between images and between networks."""
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from fairpool.losses.surrogates import as_plain
 
 __all__ = ["evidence_maps"]
 
@@ -26,6 +29,10 @@ def evidence_maps(network: nn.Module, images: Tensor, *, target_layer: str = "la
     from monai.visualize import CAM
 
     network = copy.deepcopy(network).eval()  # CAM leaves hooks and gradients on what it is given
+    bias = network.get_submodule(fc_layer).bias
+    if bias is not None:  # MONAI adds it at every place; it is no evidence of any
+        nn.init.zeros_(cast(Tensor, bias))
+    images = as_plain(images)
     cam = CAM(network, target_layer, fc_layer, postprocessing=lambda maps: maps)
     maps = []
     with torch.no_grad():

@@ -2,12 +2,13 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
 
 from fairpool.data import SiteVocabulary
 
+quick = settings(max_examples=50, deadline=None)
 names = st.text(min_size=1, max_size=12).filter(str.strip)
 vocabularies = st.lists(names, unique=True, max_size=20).map(lambda found: SiteVocabulary(tuple(found)))
 
@@ -41,7 +42,7 @@ def test_unknown_site_gets_minus_one_on_request():
 
 
 def test_misspelt_choice_for_unknown_sites_is_refused():
-    with pytest.raises(ValueError, match='unknown must be "raise" or "keep", got "?\'?ignore'):
+    with pytest.raises(ValueError, match=r"unknown must be .* got 'ignore'"):
         SiteVocabulary(("basel",)).encode([], unknown="ignore")
 
 
@@ -83,6 +84,7 @@ def test_thousand_names_without_latin_letters_are_numbered():
     assert slugs[-1] == "site-1000"
 
 
+@quick
 @given(vocabularies)
 def test_slugs_are_unique_and_may_stand_in_a_metric_and_a_file_name(vocabulary):
     slugs = vocabulary.slugs()
@@ -92,11 +94,13 @@ def test_slugs_are_unique_and_may_stand_in_a_metric_and_a_file_name(vocabulary):
         _validate_metric_name(f"val/error/{slug}")  # MLflow's own rule
 
 
+@quick
 @given(vocabularies)
 def test_json_restores_the_vocabulary(vocabulary):
     assert SiteVocabulary.from_json(vocabulary.to_json()) == vocabulary
 
 
+@quick
 @given(vocabularies)
 def test_every_site_is_encoded_to_its_place(vocabulary):
     assert vocabulary.encode(vocabulary.names) == list(range(len(vocabulary)))

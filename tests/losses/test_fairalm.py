@@ -300,10 +300,6 @@ def test_samples_of_unknown_group_enter_the_base_loss_alone(options):
 def test_an_infinite_error_outside_the_event_spoils_nothing(surrogate, layout):
     """``0 * inf`` must not arise: the last sample's cross-entropy overflows, and its event takes no part."""
 
-    class Nothing(nn.Module):
-        def forward(self, logits, labels):
-            return 0 * logits[:-1].mean()
-
     loss = FairALMLoss(Nothing(), EqualOpportunity(), 2, surrogate=surrogate)
     logits = torch.randn(5, *layout)
     logits[-1] = torch.tensor([-3e38, 3e38]) if layout else torch.inf
@@ -316,6 +312,42 @@ def test_an_infinite_error_outside_the_event_spoils_nothing(surrogate, layout):
     assert bool(torch.isfinite(loss.multipliers).all())
     assert float(loss.multipliers.abs().max()) > 0
     assert int(loss.nonfinite_iteration) == -1
+
+
+class Nothing(nn.Module):
+    """A base loss that is 0 whatever the logits are."""
+
+    def forward(self, logits, labels):
+        return torch.zeros(())
+
+
+# Bug found here: such a sample's weight is 0, and 0 * inf is NaN.
+@pytest.mark.parametrize("surrogate", ["cross_entropy", "hinge"])
+@pytest.mark.parametrize("options", [{}, {"penalty": "quadratic"}, {"counts": [[0, 0, 0], [5, 5, 0]]}], ids=str)
+@pytest.mark.parametrize("lonely", [False, True])
+def test_an_infinite_error_of_a_group_that_is_not_compared_spoils_nothing(lonely, options, surrogate):
+    """The last sample's group is unknown or, with known counts, absent from the training data; or stands alone."""
+    loss = FairALMLoss(Nothing(), EqualOpportunity(), 3, surrogate=surrogate, **options)
+    groups = torch.tensor([0, 0, 1, 1, 2 if "counts" in options else -1])
+    if lonely:
+        groups = torch.tensor([-1, -1, -1, -1, 2])
+    logits = torch.tensor([1.0, -1.0, 2.0, 0.5, -torch.inf]).requires_grad_(True)
+    value = loss(logits, torch.ones(5, dtype=torch.int64), groups)
+    (slopes,) = torch.autograd.grad(value, logits)
+    assert bool(torch.isfinite(value))
+    assert bool(torch.isfinite(slopes[:-1]).all())
+    assert value.item() > 0 or lonely
+
+
+def test_an_infinite_rate_that_only_the_window_compares_freezes_the_multipliers():
+    """Each micro-batch holds a single group, so that its loss is finite whatever the errors."""
+    loss = FairALMLoss(Nothing(), EqualOpportunity(), 2, surrogate="cross_entropy")
+    for group, logit in enumerate([-torch.inf, 1.0]):
+        logits = torch.tensor([logit], requires_grad=True)
+        loss(logits, torch.tensor([1]), torch.tensor([group]))
+    loss.update_multipliers(iteration=2)
+    assert loss.multipliers.tolist() == [[0.0, 0.0]]
+    assert int(loss.nonfinite_iteration) == 2
 
 
 # Properties

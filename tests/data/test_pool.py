@@ -1,0 +1,326 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fairpool.data import Pool, pool_manifest, pool_tuberculosis
+from fairpool.errors import DataError
+
+SECTIONS = ("training", "validation", "test")
+
+
+def make_records(cells, start=1, folder=None):
+    """Records from {(site, label): number}, one image a patient, each with pixels of its own if a folder is given."""
+    rows = [
+        {"image": f"{site}-{label}-{i}.png", "label": label, "site": site, "patient": f"{site}{label}{i}"}
+        for (site, label), number in cells.items()
+        for i in range(start, start + number)
+    ]
+    records = pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1))
+    records["row"] = records.index
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+        records["image"] = [str(folder / name) for name in records["image"]]
+        for number, image in enumerate(records["image"]):
+            save_image(image, 1000 * start + number)
+    return records
+
+
+def save_image(path, seed):
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+
+
+CELLS = {("a", 0): 8, ("a", 1): 8, ("b", 0): 8, ("b", 1): 8}
+
+
+@pytest.fixture
+def records(tmp_path):
+    return make_records(CELLS, folder=tmp_path / "pool")
+
+
+def change(records, row, **cells):
+    records = records.copy()
+    for column, value in cells.items():
+        records.loc[row, column] = value
+    return records
+
+
+def rows_by_section(records, **split):
+    """Row numbers of each section, to plant a fault in one."""
+    pool = Pool(records, **split)
+    return {section: [item["row"] for item in pool.section(section)] for section in SECTIONS}
+
+
+# --- sections and counts
+
+
+def test_sections_hold_every_record_once_and_no_patient_twice():
+    pool = Pool(make_records(CELLS), seed=3)
+    items = {section: pool.section(section) for section in SECTIONS}
+    assert {section: len(found) for section, found in items.items()} == {"training": 21, "validation": 3, "test": 8}
+    assert sorted(item["row"] for found in items.values() for item in found) == list(range(1, 33))
+    assert len({item["patient"] for found in items.values() for item in found}) == 32
+
+
+def test_items_carry_the_site_as_an_id_and_no_name_of_a_patient():
+    item = Pool(make_records(CELLS)).section("training")[-1]
+    assert (item["site"], item["site_name"]) == (1, "b")
+    assert isinstance(item["patient"], int)
+
+
+def test_unknown_section_is_refused():
+    with pytest.raises(ValueError, match="one of training, validation, test; got 'train'"):
+        Pool(make_records(CELLS)).section("train")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 1)), st.integers(1, 9), min_size=4, max_size=6
+    ).filter(lambda cells: all(sum(1 for _, label in cells if label == wanted) >= 2 for wanted in (0, 1))),
+    st.integers(0, 9),
+)
+def test_cell_counts_equal_a_crosstab_of_the_training_section(cells, seed):
+    try:
+        pool = Pool(make_records(cells), seed=seed, val_frac=0.2, test_frac=0.3)
+    except DataError:
+        return
+    training = pool.records[pool.records["section"] == "training"]
+    table = pd.crosstab(training["label"], training["site"])
+    table = table.reindex(index=[0, 1], columns=pool.vocabulary.names, fill_value=0)
+    counts = pool.cell_counts()
+    assert counts.dtype == torch.int64
+    assert counts.tolist() == table.to_numpy().tolist()
+
+
+def test_five_folds_test_every_record_once():
+    records = make_records(CELLS)
+    tested = [item["row"] for seed in range(5) for item in Pool(records, seed=seed, num_folds=5).section("test")]
+    assert sorted(tested) == list(range(1, 33))
+
+
+def test_empty_section_is_refused_with_the_fractions():
+    with pytest.raises(DataError, match=r"the validation section is empty: 32 patients .* val_frac 0\.01"):
+        Pool(make_records(CELLS), val_frac=0.01)
+    with pytest.raises(DataError, match="the test section is empty"):
+        Pool(make_records(CELLS), test_frac=0)
+
+
+# --- a separate test set
+
+
+def test_sites_of_the_test_set_alone_get_ids_after_the_pools_own():
+    outside = make_records({("aarau", 0): 2, ("aarau", 1): 2, ("b", 1): 3}, start=100)
+    pool = Pool(make_records(CELLS), outside)
+    assert pool.vocabulary.names == ("a", "b")
+    assert pool.all_sites.names == ("a", "b", "aarau")
+    assert sorted(item["site"] for item in pool.section("test")) == [1, 1, 1, 2, 2, 2, 2]
+    assert pool.cell_counts().shape == (2, 2)
+    assert len(pool.section("training")) + len(pool.section("validation")) == 32
+    assert 'site "aarau" is only in the test set (4 images)' in pool.notes()
+
+
+def test_patients_in_both_tables_are_refused_by_number_and_not_by_name():
+    with pytest.raises(DataError, match="2 patients are in both the pool and the test set") as caught:
+        Pool(make_records(CELLS), make_records({("b", 1): 2, ("c", 0): 2}))
+    assert "b11" not in str(caught.value)
+
+
+def test_folds_and_a_separate_test_set_exclude_each_other():
+    with pytest.raises(ValueError, match="num_folds has no meaning with a separate test set"):
+        Pool(make_records(CELLS), make_records({("b", 1): 2}, start=100), num_folds=5)
+
+
+def test_site_that_the_test_set_spells_differently_is_refused():
+    with pytest.raises(DataError, match=r'spells 1 site.*"a" \(16\), "A" \(2\)'):
+        Pool(make_records(CELLS), make_records({("A", 1): 2}, start=100))
+
+
+@pytest.mark.parametrize(("column", "value"), [("label", -1), ("label", 2), ("site", ""), ("site", None)])
+def test_bad_cell_is_refused_in_either_table(column, value):
+    records, outside = make_records(CELLS), make_records({("b", 1): 2}, start=100)
+    with pytest.raises(DataError, match=r"\(row 2\)"):
+        Pool(change(records, 2, **{column: value}))
+    with pytest.raises(DataError, match=r"\(row 2\)"):
+        Pool(records, change(outside, 2, **{column: value}))
+
+
+# --- what is refused and what is noted
+
+
+@pytest.mark.parametrize(
+    ("cells", "gist"),
+    [
+        ({("a", 0): 9, ("a", 1): 9}, 'found only "a"'),
+        ({("a", 1): 9, ("b", 1): 9}, "has label 1: there is nothing to tell apart"),
+        ({("a", 0): 9, ("b", 1): 9}, "Such data cannot tell the site from the disease"),
+    ],
+)
+def test_pool_that_supports_no_comparison_is_refused(cells, gist):
+    with pytest.raises(DataError, match=gist):
+        Pool(make_records(cells))
+
+
+def test_notes_name_the_sites_that_lack_a_label():
+    assert Pool(make_records(CELLS)).notes() == []
+    notes = Pool(make_records(CELLS | {("c", 1): 6})).notes()
+    assert notes == ['at site "c" every case is positive (6 of 6): errors of the other label cannot be compared there']
+
+
+# --- the fingerprint
+
+
+def test_fingerprint_depends_on_the_data_and_not_on_split_or_place(records, tmp_path):
+    first = Pool(records).fingerprint()
+    assert len(first) == 16
+    for split in ({"seed": 1}, {"num_folds": 5}, {"val_frac": 0.2, "test_frac": 0.4}):
+        assert Pool(records, **split).fingerprint() == first
+    assert Pool(make_records(CELLS, folder=tmp_path / "moved")).fingerprint() == first
+    renamed = records.assign(patient="x" + records["patient"])
+    assert Pool(renamed).fingerprint() == first  # the same patients under other pseudonyms
+
+
+def test_fingerprint_changes_with_a_label_a_site_a_patient_a_name_and_a_size(records, tmp_path):
+    found = {Pool(records).fingerprint()}
+    found.add(Pool(change(records, 1, label=1)).fingerprint())
+    found.add(Pool(change(records, 1, site="b")).fingerprint())
+    found.add(Pool(change(records, 1, patient=records["patient"][2])).fingerprint())
+    found.add(Pool(records[1:]).fingerprint())
+    (tmp_path / "pool" / "other.png").write_bytes((tmp_path / "pool" / "a-0-1.png").read_bytes())
+    found.add(Pool(change(records, 1, image=str(tmp_path / "pool" / "other.png"))).fingerprint())
+    with (tmp_path / "pool" / "a-0-1.png").open("ab") as file:
+        file.write(b"\0")
+    found.add(Pool(records).fingerprint())
+    assert len(found) == 7
+
+
+# --- reading every image beforehand
+
+
+def test_sound_images_give_no_sentences(records, tmp_path):
+    seen = []
+    found = Pool(records).prepare(4, tmp_path / "cache", progress=lambda done, total: seen.append((done, total)))
+    assert found == []
+    assert seen[-1] == (32, 32)
+    assert len(list((tmp_path / "cache").iterdir())) == 32
+
+
+def test_bad_images_are_listed_together_by_row_and_site(records, tmp_path):
+    outside = make_records({("b", 1): 2, ("c", 0): 2}, start=100, folder=tmp_path / "outside")
+    for image, content in ((records["image"][3], b""), (records["image"][20], b"<html>"), (outside["image"][4], b"x")):
+        with open(image, "wb") as file:
+            file.write(content)
+    with pytest.raises(DataError, match="3 of 36 images cannot be used") as caught:
+        Pool(records, outside).prepare(4, None)
+    message = str(caught.value)
+    assert "row 3 (a): not an image" in message
+    assert "row 20 (b): not an image" in message
+    assert "row 4 of the test table (c): unsupported format" in message
+    assert str(tmp_path) not in message
+
+
+def test_conversions_are_counted_by_site(records):
+    for row in (1, 2, 30):
+        Image.fromarray(np.random.default_rng(row).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(
+            records["image"][row]
+        )
+    assert Pool(records).prepare(4, None) == ['2 images of site "a": colour', '1 images of site "b": colour']
+
+
+def copy_image(records, source, target):
+    """The same pixels in another file, compressed differently, so that the bytes differ."""
+    Image.open(records["image"][source]).save(records["image"][target], compress_level=0)
+
+
+def test_equal_pixels_in_two_sections_are_refused_by_row(records):
+    sections = rows_by_section(records)
+    first = next(row for row in sections["training"] if records["label"][row] == 1)
+    second = next(row for row in sections["test"] if records["label"][row] == 1)
+    copy_image(records, first, second)
+    rows = ", ".join(str(row) for row in sorted((first, second)))
+    with pytest.raises(DataError, match=rf"1 images occur in two sections with the same pixels \(rows {rows}\)"):
+        Pool(records).prepare(4, None)
+
+
+def test_equal_pixels_with_two_labels_are_refused_even_in_one_section(records):
+    training = rows_by_section(records)["training"]
+    first = next(row for row in training if records["label"][row] == 0)
+    second = next(row for row in training if records["label"][row] == 1)
+    copy_image(records, first, second)
+    with pytest.raises(DataError, match=r"1 images occur with two labels with the same pixels .*Drop the copies"):
+        Pool(records).prepare(4, None)
+
+
+def test_equal_pixels_at_two_sites_are_reported_with_rows_and_sites(records):
+    training = [row for row in rows_by_section(records)["training"] if records["label"][row] == 1]
+    first = next(row for row in training if records["site"][row] == "a")
+    second = next(row for row in training if records["site"][row] == "b")
+    copy_image(records, first, second)
+    assert Pool(records).prepare(4, None) == [
+        f"1 images occur at two sites with the same pixels: rows {first} (a), {second} (b)"
+    ]
+
+
+def test_equal_pixels_in_the_test_table_are_refused(records, tmp_path):
+    outside = make_records({("b", 1): 2}, start=100, folder=tmp_path / "outside")
+    row = int(records.index[records["label"] == 1][0])
+    Image.open(records["image"][row]).save(outside["image"][2])
+    with pytest.raises(DataError, match=f"rows {row}, 2 of the test table"):
+        Pool(records, outside).prepare(4, None)
+
+
+# --- from trees and tables
+
+
+def write_tree(root, numbers):
+    """The publisher's layout with an image of noise for each number and site, odd numbers with tuberculosis."""
+    for folder, prefix in (("MontgomerySet", "MCUCXR"), ("ChinaSet_AllFiles", "CHNCXR")):
+        (root / folder / "CXR_png").mkdir(parents=True)
+        for number in numbers:
+            name = f"{prefix}_{number:04d}_{number % 2}.png"
+            save_image(root / folder / "CXR_png" / name, [len(folder), number])
+    return root
+
+
+def test_tree_is_pooled_and_a_second_tree_tests(tmp_path):
+    trees = write_tree(tmp_path / "pool", range(1, 13)), write_tree(tmp_path / "test", range(900, 902))
+    pool = pool_tuberculosis(*trees, val_frac=0.25)
+    assert [len(pool.section(section)) for section in SECTIONS] == [18, 6, 4]
+    assert pool.vocabulary.names == ("montgomery", "shenzhen")
+    assert pool.prepare(4, None) == []
+    with pytest.raises(DataError, match="24 patients are in both the pool and the test set"):
+        pool_tuberculosis(trees[0], trees[0])
+
+
+def write_table(path, records):
+    table = records.assign(image=[image.rsplit("/", 1)[-1] for image in records["image"]])
+    table.drop(columns="row").to_csv(path, index=False)
+    return path
+
+
+def test_table_is_pooled_and_a_second_table_tests(records, tmp_path):
+    outside = make_records({("c", 0): 3, ("c", 1): 3}, start=100, folder=tmp_path / "outside")
+    tables = write_table(tmp_path / "pool" / "t.csv", records), write_table(tmp_path / "outside" / "t.csv", outside)
+    pool = pool_manifest(*tables, columns={"patient_column": "patient"}, seed=2)
+    assert pool.all_sites.names == ("a", "b", "c")
+    assert len(pool.section("test")) == 6
+
+
+def test_images_of_two_tables_without_patients_are_not_taken_for_one_patient(records, tmp_path):
+    table = write_table(tmp_path / "pool" / "t.csv", records)
+    pool = pool_manifest(table, table)
+    assert len({item["patient"] for section in SECTIONS for item in pool.section(section)}) == 64
+    with pytest.raises(DataError, match="32 patients are in both"):
+        pool_manifest(table, table, columns={"patient_column": "patient"})
+
+
+def test_root_holds_the_images_of_both_tables(records, tmp_path):
+    make_records({("c", 0): 3}, start=100, folder=tmp_path / "pool")
+    outside = make_records({("c", 0): 3}, start=100)
+    (tmp_path / "tables").mkdir()
+    tables = write_table(tmp_path / "tables" / "t.csv", records), write_table(tmp_path / "tables" / "u.csv", outside)
+    pool = pool_manifest(*tables, root_dir=tmp_path / "pool", columns={"patient_column": "patient"})
+    assert len(pool.section("test")) == 3
