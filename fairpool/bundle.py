@@ -66,11 +66,11 @@ class Bundle:
             files.append(self.configs / "methods" / f"{method}.json")
         return [str(file) for file in files]
 
-    def keys(self, methods: Sequence[str], overlays: Sequence[str] = ()) -> dict[str, set[str]]:
-        """Configuration keys that each method has, nested ones as ``train#trainer#max_epochs``."""
-        keys: dict[str, set[str]] = {}
+    def keys(self, methods: Sequence[str], overlays: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+        """Configuration keys that each method has, nested ones as ``train#trainer#max_epochs``, and their values."""
+        keys: dict[str, dict[str, Any]] = {}
         for method in methods:
-            keys[method] = set()
+            keys[method] = {}
             for file in self.config_files(method, overlays):
                 keys[method] |= _paths(json.loads(Path(file).read_text(encoding="utf-8")))
         return keys
@@ -125,7 +125,7 @@ def find_bundle(pipeline: str, *, trust_config: bool = False) -> Bundle:
 
 
 def parse_overrides(
-    texts: Sequence[str], keys: Mapping[str, set[str]], *, trust_config: bool = False
+    texts: Sequence[str], keys: Mapping[str, Mapping[str, Any]], *, trust_config: bool = False
 ) -> dict[str, Any]:
     """``key=value`` texts as configuration values: JSON where it parses, text otherwise.
 
@@ -134,9 +134,10 @@ def parse_overrides(
         keys: what `Bundle.keys` gives for the methods that will run; a key of any of them is accepted.
         trust_config: whether values may hold expressions (``$...``) and targets, which run as code.
     Raises:
-        ValueError: a text has no ``=``, names an unknown key, or holds an expression that is not trusted.
+        ValueError: a text has no ``=``, names an unknown key, holds an expression that is not trusted, or gives
+            something else where the configuration has a number.
     """
-    known = set().union(*keys.values()) if keys else set()
+    known = {key: value for values in keys.values() for key, value in values.items()}
     overrides = {}
     for text in texts:
         key, separator, value = text.partition("=")
@@ -152,6 +153,10 @@ def parse_overrides(
             overrides[key] = value
         if not trust_config and (runs_code(overrides[key]) or key.split("#")[-1] == "_target_"):
             raise ValueError(f'the value of "{key}" would run as code; add --trust-config if that is meant.')
+        kind = _number_kind(known[key])
+        is_reference = isinstance(overrides[key], str) and overrides[key].lstrip().startswith(("@", "$", "%"))
+        if kind and not is_reference and _number_kind(overrides[key]) not in (kind, "a whole number"):
+            raise ValueError(f'"{key}" must be {kind}, such as {known[key]}; got "{value}".')
     return overrides
 
 
@@ -168,19 +173,25 @@ def runs_code(value: Any) -> bool:
     return isinstance(value, str) and value.lstrip().startswith(("$", "%"))
 
 
+def _number_kind(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return "a whole number" if isinstance(value, int) else "a number"
+
+
 def _pipeline_roots() -> list[Path]:
     package = Path(__file__).resolve().parent
     # In the wheel the pipelines lie inside the package, in a checkout beside it.
     return [root for root in (package / "pipelines", package.parent / "pipelines") if root.is_dir()]
 
 
-def _paths(config: Any, prefix: str = "") -> set[str]:
+def _paths(config: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(config, dict):
-        return set()
-    found = set()
+        return {}
+    found: dict[str, Any] = {}
     for key, value in config.items():
         path = prefix + key.removeprefix("+")
-        found |= {path} | _paths(value, path + "#")
+        found |= {path: value} | _paths(value, path + "#")
     return found
 
 

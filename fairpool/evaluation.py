@@ -116,7 +116,7 @@ def evaluate_checkpoint(
     report = workflow.parser.get_parsed_content("site_report")
     scores = report.predictions()
     scores["site"] = [sites.names[number] for number in scores["site"]]
-    has_labels = columns.get("label_column") is not None
+    has_labels = "label" in records
     kept = ["row", "site", *(["label"] if has_labels else []), "probability"]
     return Evaluation(scores[kept], sites.names, len(vocabulary), report.report if has_labels else None)
 

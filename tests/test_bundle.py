@@ -39,7 +39,7 @@ def strange_bundle(tmp_path):
 
 
 def test_a_bundle_from_outside_is_not_parsed_unless_trusted(strange_bundle):
-    with pytest.raises(ValueError, match="can run any code on this machine.*--trust-config"):
+    with pytest.raises(ValueError, match=r"can run any code on this machine.*--trust-config"):
         find_bundle(str(strange_bundle))
     bundle = find_bundle(str(strange_bundle), trust_config=True)
     assert isinstance(bundle, Bundle)
@@ -54,9 +54,10 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
 
 def test_keys_are_those_of_the_method_and_its_overlays():
     keys = BUNDLE.keys(BUNDLE.methods, ["manifest"])
-    assert {"epochs", "train#trainer#max_epochs", "positive"} <= keys["unconstrained"]
+    assert {"epochs", "train#trainer#max_epochs", "positive"} <= keys["unconstrained"].keys()
     assert "eta" not in keys["unconstrained"]
-    assert {"eta", "train#handlers"} <= keys["fairalm"]
+    assert {"eta", "train#handlers"} <= keys["fairalm"].keys()
+    assert keys["fairalm"]["eta"] == 0.2
     assert "positive" not in BUNDLE.keys(["fairalm"])["fairalm"]
 
 
@@ -70,6 +71,7 @@ def test_values_are_json_where_they_parse_and_text_otherwise():
     assert parse(*texts) == {**expected, "value_range": None}
     assert parse("train#trainer#max_epochs=1", "eta=0.5") == {"train#trainer#max_epochs": 1, "eta": 0.5}
     assert parse("key_metric_name=a=b") == {"key_metric_name": "a=b"}
+    assert parse("learning_rate=1", "epochs=@batch_size") == {"learning_rate": 1, "epochs": "@batch_size"}
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,11 @@ def test_values_are_json_where_they_parse_and_text_otherwise():
         ("output_dir=elsewhere", "--output"),
         ("positive=1", "--positive"),
         ("site_column=hospital", "--site-column"),
+        ("epochs=many", '"epochs" must be a whole number, such as 30; got "many"'),
+        ("epochs=1.5", "whole number"),
+        ("epochs=true", "whole number"),
+        ("image_size=null", "whole number"),
+        ("learning_rate=[1]", "must be a number"),
     ],
 )
 def test_what_is_no_setting_is_refused(text, message):

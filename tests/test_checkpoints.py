@@ -81,7 +81,7 @@ class _LeavesMark:
 def test_pickled_object_is_refused_without_being_unpickled(tmp_path, where):
     path, mark = tmp_path / "model.pt", _LeavesMark(str(tmp_path / "mark"))
     if where == "plain pickle":
-        path.write_bytes(pickle.dumps(mark))
+        path.write_bytes(pickle.dumps(mark, protocol=2))
     else:
         save(path, {"alone": mark, "beside": content(extra=mark), "within": content(network={"w": mark})}[where])
     assert "not plain tensors; load it only from a source you trust, with your own code" in refuse(path)

@@ -60,7 +60,7 @@ def test_comparison_of_the_validation_section():
 def test_pooled_reports_add_the_counts_of_all_seeds():
     other = [[[1, 0], [0, 1]], [[0, 2], [2, 0]]]
     pooled = pooled_reports([result("fair", 0, test={}), result("fair", 1, test={}, counts=other)])
-    # site a: 3 positives missed... 2 of 4 and 0 of 1; false alarms 1 of 4 and 0 of 1. Site b: 1 of 4, 2 of 2; 0 of 4, 2 of 2.
+    # Site a misses 2 of 4 and 0 of 1, site b 1 of 4 and 2 of 2; false alarms are 1 of 4 and 0 of 1, 0 of 4 and 2 of 2.
     assert pooled["fair"].fnr.reshape(-1).tolist() == pytest.approx([2 / 5, 3 / 6])
     assert pooled["fair"].fpr.reshape(-1).tolist() == pytest.approx([1 / 5, 2 / 6])
     assert torch.as_tensor(pooled["fair"].samples).tolist() == [10, 12]

@@ -96,7 +96,7 @@ class OnlyHealthy(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815  (the name that http.server calls)
 
     def log_message(self, *_):
         pass

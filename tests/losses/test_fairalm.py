@@ -449,7 +449,7 @@ def test_with_known_counts_micro_batches_add_up_to_the_joined_batch(problem, sur
             piece = share * parts(pieces[part], labels[part], groups[part])
             piece.backward()
             total += piece.item()
-    assert total == pytest.approx(float(value), rel=1e-10, abs=1e-12)
+    assert total == pytest.approx(value.item(), rel=1e-10, abs=1e-12)
     torch.testing.assert_close(pieces.grad, whole.grad, rtol=1e-10, atol=1e-12)
     joined.update_multipliers()
     parts.update_multipliers()
