@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -132,29 +133,30 @@ def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], s
         the results in the order of ``study.run_keys``, and the MLflow id of the summary run.
     Raises:
         DataError: the data cannot be used; nothing was trained.
-        ConnectionError: the tracking store cannot be reached; nothing was trained.
+        ConnectionError: the tracking store cannot be reached, and nothing was trained; or it failed later.
         RuntimeError: a run failed; the finished runs are kept.
     """
     from fairpool.summary import write_summary
-    from fairpool.tracking import open_experiment
+    from fairpool.tracking import naming_store_failures, open_experiment
 
     client, experiment_id = open_experiment(study.tracking_uri, study.bundle.name)
     pool, notes = _prepare_data(study, observer)
     identity = study.identity(pool.fingerprint())
     folder = study.output_dir / identity
     results = []
-    for number, (method, seed) in enumerate(study.run_keys, start=1):
-        run_dir = folder / f"{method}-seed{seed}"
-        result = _load_result(run_dir)
-        was_there = result is not None
-        run = _Run(study, client, experiment_id, identity, pool.fingerprint(), method, seed, run_dir)
-        run.end_abandoned(result)
-        if result is None:
-            result = run.train_and_test(observer, number)
-        observer.run_finished(result, was_there=was_there)
-        results.append(result)
-    everything = results + _other_results(folder, results)
-    summary_id = write_summary(client, experiment_id, study, identity, everything, notes, folder)
+    with naming_store_failures(study.tracking_uri):
+        for number, (method, seed) in enumerate(study.run_keys, start=1):
+            run_dir = folder / f"{method}-seed{seed}"
+            result = _load_result(run_dir)
+            was_there = result is not None
+            run = _Run(study, client, experiment_id, identity, pool.fingerprint(), method, seed, run_dir)
+            run.end_abandoned(result)
+            if result is None:
+                result = run.train_and_test(observer, number)
+            observer.run_finished(result, was_there=was_there)
+            results.append(result)
+        everything = results + _other_results(folder, results)
+        summary_id = write_summary(client, experiment_id, study, identity, everything, notes, folder)
     return results, summary_id
 
 
@@ -178,6 +180,8 @@ class _Run:
         self.run_name = f"{method}-seed{seed}"
 
     def train_and_test(self, observer: StudyObserver, number: int) -> RunResult:
+        from mlflow.exceptions import MlflowException
+
         from fairpool.tracking import log_params
 
         self.run_dir.mkdir(parents=True, exist_ok=True)
@@ -193,10 +197,13 @@ class _Run:
             result = self._train_and_test(workflow, observer, number)
         except BaseException as error:
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            self.client.set_terminated(self.run_id, status)
+            with suppress(MlflowException):  # the store itself may be what failed
+                self.client.set_terminated(self.run_id, status)
             if isinstance(error, KeyboardInterrupt | SystemExit | DataError):
                 raise
             cause = _innermost(error)
+            if isinstance(cause, MlflowException):
+                raise cause from None
             raise RuntimeError(f"{self.method}, seed {self.seed}: {cause}") from error
         self.client.set_terminated(self.run_id, "FINISHED")
         return result
@@ -312,6 +319,8 @@ def _prepare_data(study: Study, observer: StudyObserver) -> tuple["Pool", list[s
             notes += pool.prepare(
                 parsed("image_size"), parsed("cache_dir"), value_range=parsed("value_range"), progress=observer.images
             )
+        else:
+            pool.check_equal_images(first.digests)  # another seed, another split
     assert first is not None  # a study has at least one seed
     _check_events(study.constraint, first)
     for sentence in notes:

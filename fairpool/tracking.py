@@ -41,6 +41,8 @@ def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
     # The stock client retries for minutes while training waits.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    # It prints the address of each run that ends, with the password, between the progress bars.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     address = urlsplit(tracking_uri)
     if address.scheme in ("", "file"):
         raise ConnectionError(
@@ -78,6 +80,21 @@ def chart_paths(tracking_uri: str) -> list[str]:
     client = mlflow.MlflowClient(tracking_uri=tracking_uri)
     found = [experiment for experiment in client.search_experiments() if experiment.name != "Default"]
     return [f"#/experiments/{experiment.experiment_id}/runs?compareRunsMode=CHART" for experiment in found]
+
+
+@contextmanager
+def naming_store_failures(tracking_uri: str) -> Iterator[None]:
+    """Turn MLflow's exceptions into a `ConnectionError` of one sentence, such as when a server ends during training."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        lines = without_password(str(error)).strip().splitlines() or [type(error).__name__]
+        raise ConnectionError(
+            f"the tracking store {_shown(tracking_uri)} failed ({lines[0]}); finished runs are kept, and the same "
+            "command continues."
+        ) from error
 
 
 def log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:

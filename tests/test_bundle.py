@@ -86,7 +86,7 @@ def test_values_are_json_where_they_parse_and_text_otherwise():
         ("output_dir=elsewhere", "--output"),
         ("positive=1", "--positive"),
         ("site_column=hospital", "--site-column"),
-        ("epochs=many", '"epochs" must be a whole number, such as 30; got "many"'),
+        ("epochs=many", '"epochs" must be a whole number, such as 20; got "many"'),
         ("epochs=1.5", "whole number"),
         ("epochs=true", "whole number"),
         ("image_size=null", "whole number"),

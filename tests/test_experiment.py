@@ -280,7 +280,8 @@ def test_an_interrupted_study_continues_where_it_was(tmp_path, sign):
     if sign == signal.SIGKILL:
         assert states() == [("unconstrained-seed0", "FINISHED"), ("unconstrained-seed1", "RUNNING")]
     else:
-        assert process.returncode == 130
+        # The shell shows 130 for both. Python ends itself by the signal when Ctrl-C came within an eval, as MONAI's here.
+        assert process.returncode in (130, -signal.SIGINT)
         assert err == "Interrupted; the same command continues.\n"
         assert states() == [("unconstrained-seed0", "FINISHED"), ("unconstrained-seed1", "KILLED")]
 

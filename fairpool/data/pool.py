@@ -151,16 +151,26 @@ class Pool:
         )
         converted = Counter((note, sites[i]) for i, found in notes.items() for note in found)
         sentences = [f'{count} images of site "{site}": {note}' for (note, site), count in sorted(converted.items())]
-        digests = [hashlib.sha256(cache.load(image).pixels.tobytes()).hexdigest() for image in images]
-        return sentences + self._check_equal_images(pd.Series(digests, index=self.records.index))
+        # Blank images are listed as such; that they are alike says nothing of their patients.
+        self.digests = [
+            f"blank {i}" if "constant" in notes[i] else hashlib.sha256(cache.load(image).levels.tobytes()).hexdigest()
+            for i, image in enumerate(images)
+        ]
+        return sentences + self.check_equal_images(self.digests)
 
     def _name_rows(self) -> pd.Series:
         """Row numbers for messages: those of a separate test table say so, for it counts from 1 again."""
         rows = self.records["row"].astype(str)
         return rows.where(~self.records["is_external"], rows + " of the test table")
 
-    def _check_equal_images(self, digests: pd.Series) -> list[str]:
-        equal = self.records.assign(digest=digests, row=self._name_rows())[digests.duplicated(keep=False)]
+    def check_equal_images(self, digests: list[str]) -> list[str]:
+        """Refuse equal images in two sections or with two labels; name those at two sites.
+
+        Args:
+            digests: of each record's image, as `prepare` left them in ``digests``; also of a pool with another seed.
+        """
+        named = self.records.assign(digest=digests, row=self._name_rows())
+        equal = named[named["digest"].duplicated(keep=False)]
         for column, fault in (("label", "with two labels"), ("section", "in two sections")):
             mixed = equal[equal.groupby("digest")[column].transform("nunique") > 1]
             if len(mixed):

@@ -19,6 +19,7 @@ class OptimizerStepHandler(ABC):
     def __init__(self) -> None:
         self._hook: RemovableHandle | None = None
         self._has_stepped = False
+        self._has_ended = False
 
     def attach(self, engine: Any) -> None:
         """Register on a `SupervisedTrainer`, or on any ignite engine with an ``optimizer`` and MONAI's events."""
@@ -26,6 +27,7 @@ class OptimizerStepHandler(ABC):
 
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._complete_iteration)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._complete_epoch)
         engine.add_event_handler(Events.COMPLETED, self._remove_hook)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
@@ -53,12 +55,18 @@ class OptimizerStepHandler(ABC):
         """The epoch's last iteration is done; the EPOCH_COMPLETED handlers of others come after this."""
 
     def _complete_iteration(self, engine: Any) -> None:
-        done = (engine.state.iteration - 1) % engine.state.epoch_length + 1
-        is_last = done == engine.state.epoch_length
+        length = engine.state.epoch_length  # None until data without a length has ended once
+        done = engine.state.iteration if length is None else (engine.state.iteration - 1) % length + 1
+        is_last = done == length
         if not self._has_stepped and (is_last or done % getattr(engine, "accumulation_steps", 1) == 0):
             self.after_skipped_step(engine)
         self._has_stepped = False
+        self._has_ended = is_last
         if is_last:
+            self.end_epoch(engine)
+
+    def _complete_epoch(self, engine: Any) -> None:
+        if not self._has_ended:  # the epoch's length was not known
             self.end_epoch(engine)
 
     def _remove_hook(self, _: Any = None) -> None:
@@ -80,24 +88,36 @@ class FiniteLossHandler(OptimizerStepHandler):
         RuntimeError: the loss was not finite; the message gives epoch and iteration.
     """
 
+    def attach(self, engine: Any) -> None:
+        """Register on a `SupervisedTrainer`, or on any ignite engine with an ``optimizer`` and MONAI's events."""
+        from monai.engines.utils import IterationEvents
+
+        super().attach(engine)
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._watch)
+
     def start(self, engine: Any) -> None:
         """Prepare for a run of the engine."""
         super().start(engine)
         self._first = torch.tensor(-1, device=engine.state.device)
+        self._first_of_window = self._first
 
     def after_step(self, engine: Any, found_inf: Tensor | None) -> None:
-        """Remember the first step whose loss was not finite."""
-        is_bad = ~torch.isfinite(engine.state.output["loss"].detach()) & (self._first < 0)
-        if found_inf is not None:
-            is_bad &= found_inf == 0
-        self._first = torch.where(is_bad, engine.state.iteration, self._first)
+        """Remember the first iteration whose loss was not finite, of a window whose step was taken."""
+        is_taken = (self._first < 0) if found_inf is None else (self._first < 0) & (found_inf == 0)
+        self._first = torch.where(is_taken, self._first_of_window, self._first)
+        self._first_of_window = torch.full_like(self._first, -1)
 
     def after_skipped_step(self, engine: Any) -> None:
         """A step that the scaler skips is none."""
+        self._first_of_window = torch.full_like(self._first, -1)
 
     def end_epoch(self, engine: Any) -> None:
         """Refuse to go on after a non-finite loss."""
         refuse_nonfinite(int(self._first), engine.state.epoch_length)
+
+    def _watch(self, engine: Any) -> None:
+        is_first = ~torch.isfinite(engine.state.output["loss"].detach()) & (self._first_of_window < 0)
+        self._first_of_window = torch.where(is_first, engine.state.iteration, self._first_of_window)
 
 
 def refuse_nonfinite(iteration: int, epoch_length: int) -> None:

@@ -132,6 +132,6 @@ def _columns(batch: Any, logits: Tensor, labels: Tensor | None, groups: Tensor) 
         columns["label"] = labels.long().tolist()
     for key in ("patient", "row"):
         values = batch.get(key) if isinstance(batch, Mapping) else [item.get(key) for item in batch]
-        if values is not None:
+        if values is not None and not (isinstance(values, list) and None in values):
             columns[key] = torch.as_tensor(values).tolist()
     return columns

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GroupLoss"]
+__all__ = ["GroupLoss", "all_reduced", "num_processes"]
 
 
 class GroupLoss(nn.Module):
@@ -61,9 +61,16 @@ class GroupLoss(nn.Module):
     nonfinite_iteration: Tensor
 
 
+def num_processes() -> int:
+    """Number of processes that train together."""
+    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if is_distributed else 1
+
+
 def all_reduced(sums: Tensor) -> Tensor:
     """The sum over all processes of a process group, or the tensor itself in a single process."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        sums = sums.clone()
-        torch.distributed.all_reduce(sums)
-    return sums
+    if num_processes() == 1:
+        return sums
+    joined = sums.to("cuda" if torch.distributed.get_backend() == "nccl" else sums.device, copy=True)
+    torch.distributed.all_reduce(joined)
+    return joined.to(sums.device)

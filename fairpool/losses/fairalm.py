@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
 from torch import Tensor, nn
 
 from fairpool.constraints import Constraint
-from fairpool.losses.binding import GroupLoss, all_reduced
+from fairpool.losses.binding import GroupLoss, all_reduced, num_processes
 from fairpool.losses.first_batch import check_first_batch
 from fairpool.losses.surrogates import SURROGATES, as_plain, canonical, cross_entropy, hard_errors, surrogate_errors
 from fairpool.rates import cell_sums, group_gaps, is_comparable
@@ -103,7 +103,7 @@ class FairALMLoss(GroupLoss):
         self.growth = growth
         self.max_multiplier = max_multiplier
         self.reweight = reweight
-        self._base_is_entropy = _is_plain_entropy(base_loss)
+        self._entropy_ndims = _plain_entropy_ndims(base_loss)
         self._is_checked = False
 
         shape = (len(constraint.events), num_groups)
@@ -132,9 +132,10 @@ class FairALMLoss(GroupLoss):
         if not self._is_checked and not torch.compiler.is_compiling():
             check_first_batch(logits, labels, groups, self.num_groups)
             self._is_checked = True
-        base = None if self._base_is_entropy else self.base_loss(logits, labels)
+        plain_logits, plain_labels = canonical(logits, labels)
+        base = None if plain_logits.ndim in self._entropy_ndims else self.base_loss(logits, labels)
         with torch.autocast(logits.device.type, enabled=False):
-            return self._forward(base, *canonical(logits, labels), groups)
+            return self._forward(base, plain_logits, plain_labels, groups.long())
 
     def _forward(self, base: Tensor | None, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
         if base is None:
@@ -143,6 +144,11 @@ class FairALMLoss(GroupLoss):
         else:
             errors = surrogate_errors(logits, labels, self.surrogate)
         if self.reweight and self._known_counts is not None:
+            if base.numel() != len(labels):
+                raise ValueError(
+                    f'reweight=True needs a base loss with reduction="none"; got {tuple(base.shape)} values for '
+                    f"{len(labels)} samples."
+                )
             base = base.view(-1) * self._known_counts.sample_weights(labels, groups)
         base = base.mean()
 
@@ -172,14 +178,13 @@ class FairALMLoss(GroupLoss):
         The gradient with respect to a cell's mean is one number, so each sample carries it as a weight: constant for
         the linear penalty, ``lam + eta * gap`` for the quadratic one, because the gap is linear in the means.
         """
-        num_processes, share, local_base = 1, base.new_ones(()), base
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        world_size, share, local_base = num_processes(), base.new_ones(()), base
+        if world_size > 1:
             size = base.new_tensor(float(len(groups)))
             joined = all_reduced(
                 torch.cat([counts.flatten(), sums.flatten(), torch.stack([base.detach() * size, size])])
             )
             counts, sums = joined[:-2].view(2, *counts.shape)
-            num_processes = torch.distributed.get_world_size()
             share, base = size / joined[-1], joined[-2] / joined[-1]
 
         comparable = is_comparable(counts)
@@ -190,14 +195,15 @@ class FairALMLoss(GroupLoss):
             gaps = group_gaps(means, counts)
             force = self.multipliers + self.eta * gaps
             excess = self.eta / 2 * gaps * means
-        scale = torch.where(comparable, 2 / comparable.sum(dim=1, keepdim=True), 0)
+        num_present = comparable.sum(dim=1, keepdim=True).to(means.dtype)  # else the quotient is single precision
+        scale = torch.where(comparable, 2 / num_present, 0)
         coefficients = torch.where(comparable, force * scale / counts, 0)
         fairness = _dot(coefficients, groups, rates)
-        value = fairness if self.penalty == "linear" else fairness - (scale * excess).sum()
-        if num_processes == 1:
+        value = fairness if self.penalty == "linear" else fairness - torch.where(comparable, scale * excess, 0).sum()
+        if world_size == 1:
             return base + value
         # Gradients are averaged over the processes, so each is scaled up; the value is that of the joined batch.
-        local = num_processes * (share * local_base + fairness)
+        local = world_size * (share * local_base + fairness)
         total = base + (scale * ((force * means) - excess)).masked_fill(~comparable, 0).sum()
         return local + (total - local).detach()
 
@@ -277,7 +283,8 @@ class _KnownCounts(nn.Module):
 
 def _dot(coefficients: Tensor, groups: Tensor, rates: Tensor) -> Tensor:
     """``sum_i sum_c coefficients[c, s_i] * rates[i, c]``; a sample of unknown group adds nothing."""
-    return (F.pad(coefficients, (1, 0))[:, groups + 1].t() * rates).sum()
+    weights = F.pad(coefficients, (1, 0))[:, groups + 1].t()
+    return (weights * torch.where(weights == 0, 0, rates)).sum()  # an infinite rate of weight 0 must not become NaN
 
 
 def _errors_from_entropy(entropies: Tensor, logits: Tensor, labels: Tensor, surrogate: str) -> Tensor:
@@ -286,13 +293,18 @@ def _errors_from_entropy(entropies: Tensor, logits: Tensor, labels: Tensor, surr
     return entropies if surrogate == "cross_entropy" else surrogate_errors(logits, labels, surrogate)
 
 
-def _is_plain_entropy(base_loss: nn.Module) -> bool:
-    """Whether the base loss is the mean or the vector of ``-log p_y``, so that one softmax serves both terms."""
+def _plain_entropy_ndims(base_loss: nn.Module) -> tuple[int, ...]:
+    """Dimensions of the canonical logits of which the base loss is just ``-log p_y``, so that one softmax serves both.
+
+    Both for a plain cross-entropy, which takes (B,) as binary; one for a plain binary one; none for any other loss.
+    """
     if getattr(base_loss, "reduction", None) not in ("mean", "none"):
-        return False
+        return ()
     if type(base_loss) is nn.CrossEntropyLoss:
-        return base_loss.weight is None and base_loss.label_smoothing == 0 and base_loss.ignore_index < 0
-    return type(base_loss) is nn.BCEWithLogitsLoss and base_loss.weight is None and base_loss.pos_weight is None
+        is_plain = base_loss.weight is None and base_loss.label_smoothing == 0 and base_loss.ignore_index < 0
+        return (1, 2) if is_plain else ()
+    is_binary = type(base_loss) is nn.BCEWithLogitsLoss
+    return (1,) if is_binary and base_loss.weight is None and base_loss.pos_weight is None else ()
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -31,7 +31,7 @@ def check_first_batch(logits: Tensor, labels: Tensor, groups: Tensor, num_groups
             f"labels must be class indices of shape (B,) or (B, 1); got {shapes}. One-hot labels become indices with "
             "labels.argmax(1); multi-label targets are not supported yet."
         )
-    if not logits.shape[0] == labels.shape[0] == groups.shape[0]:
+    if labels.ndim not in (1, 2) or groups.ndim != 1 or not logits.shape[0] == labels.shape[0] == groups.shape[0]:
         raise ValueError(f"logits, labels and groups must hold the same samples; got {shapes}.")
     if labels.is_floating_point() and bool((labels != labels.round()).any()):
         raise ValueError("labels must be class indices; found fractions. Soft labels are not supported.")
@@ -64,6 +64,7 @@ def check_groups(groups: Tensor, num_groups: int) -> None:
             f"groups must be an integer tensor, got {str(groups.dtype).removeprefix('torch.')}. "
             "Encode site names as integers 0..K-1, -1 for unknown."
         )
+    groups = groups.long()  # torch compares unsigned ids with -1 as with 255
     outside = groups[(groups < -1) | (groups >= num_groups)]
     if outside.numel():
         raise ValueError(

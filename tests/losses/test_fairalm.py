@@ -802,3 +802,10 @@ def test_repr_shows_the_settings():
     text = repr(FairALMLoss(nn.CrossEntropyLoss(), EqualOpportunity(), 3, penalty="quadratic", surrogate="hinge"))
     for setting in ("num_groups=3", "penalty=quadratic", "surrogate=hinge", "events=['y1']"):
         assert setting in text
+
+
+def test_a_base_loss_for_other_logits_is_called_and_not_replaced():
+    # BCEWithLogitsLoss on two columns is no cross-entropy: it must refuse the shapes itself.
+    loss = FairALMLoss(nn.BCEWithLogitsLoss(), EqualOpportunity(), num_groups=2)
+    with pytest.raises(ValueError, match="size"):
+        loss(torch.randn(4, 2), torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1]))
