@@ -303,8 +303,9 @@ def _plain_entropy_ndims(base_loss: nn.Module) -> tuple[int, ...]:
     if type(base_loss) is nn.CrossEntropyLoss:
         is_plain = base_loss.weight is None and base_loss.label_smoothing == 0 and base_loss.ignore_index < 0
         return (1, 2) if is_plain else ()
-    is_binary = type(base_loss) is nn.BCEWithLogitsLoss
-    return (1,) if is_binary and base_loss.weight is None and base_loss.pos_weight is None else ()
+    if type(base_loss) is nn.BCEWithLogitsLoss:
+        return (1,) if base_loss.weight is None and base_loss.pos_weight is None else ()
+    return ()
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
