@@ -90,7 +90,8 @@ class RunResult:
 
     Attributes:
         test_counts: confusion counts of the test section, [site][true][predicted].
-        validation, test: the figures of `SiteReport` by name.
+        validation, test: the figures of `SiteReport` by name, of the last epoch's model.
+        best_epoch: the epoch whose weights are in ``best.pt``, by the key metric on validation; -1 for none.
     """
 
     method: str
@@ -209,7 +210,6 @@ class _Run:
         return result
 
     def _train_and_test(self, workflow: "ConfigWorkflow", observer: StudyObserver, number: int) -> RunResult:
-        import torch
         from ignite.engine import Events
 
         from fairpool.checkpoints import save_model
@@ -230,18 +230,17 @@ class _Run:
         start = time.monotonic()
         workflow.run()
         seconds = time.monotonic() - start
-        if not (self.run_dir / "best.pt").is_file():
-            raise RuntimeError("no epoch was validated, so there is no best model: lower val_interval.")
 
+        # The model of the last, annealed epoch is reported, so that a run's latest val/... and its test/... are of one
+        # model. The best epoch by validation stays in best.pt: on a confounded pool a handful of cases picks it.
         network = parsed("network")
-        network.load_state_dict(torch.load(self.run_dir / "best.pt", weights_only=True))
-        best_epoch = int(evaluator.state.best_metric_epoch)
-        # The figures of both sections are those of the model that is kept.
         validation, validation_report = _evaluate(parsed, "validate")
         test, test_report = _evaluate(parsed, "test")
         figures = {f"test/{name}": value for name, value in test.items()}
-        figures |= {f"best/val/{name}": value for name, value in validation.items()}
-        log_metrics(self.client, self.run_id, {**figures, "best/epoch": best_epoch, "seconds": seconds})
+        log_metrics(self.client, self.run_id, {**figures, "seconds": seconds})
+        if trainer.state.epoch % parsed("val_interval"):
+            figures = {f"val/{name}": value for name, value in validation.items()}
+            log_metrics(self.client, self.run_id, figures, trainer.state.epoch)
 
         settings = {"pipeline": self.study.bundle.name, "method": self.method, "seed": self.seed}
         settings["overrides"] = _scalars(workflow)
@@ -262,7 +261,7 @@ class _Run:
             test=test,
             validation_counts=validation_report.metric.counts.tolist(),
             test_counts=test_report.metric.counts.tolist(),
-            best_epoch=best_epoch,
+            best_epoch=int(evaluator.state.best_metric_epoch),
             seconds=seconds,
             output_dir=str(self.run_dir),
         )

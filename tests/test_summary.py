@@ -112,4 +112,4 @@ def test_the_summary_run_holds_table_and_pictures(small_study, tmp_path):
     for row in seeds.to_dict("records"):
         run = small_study.runs[f"{row['method']}-seed{row['seed']}"]
         assert row["test/error"] == pytest.approx(run.data.metrics["test/error"])
-        assert row["val/balanced_error"] == pytest.approx(run.data.metrics["best/val/balanced_error"])
+        assert row["val/balanced_error"] == pytest.approx(run.data.metrics["val/balanced_error"])
