@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fairpool.constraints import Constraint
 from fairpool.losses.binding import GroupLoss, all_reduced, num_processes
 from fairpool.losses.first_batch import check_first_batch
+from fairpool.losses.known_counts import KnownCounts
 from fairpool.losses.surrogates import SURROGATES, as_plain, canonical, cross_entropy, hard_errors, surrogate_errors
 from fairpool.rates import cell_sums, group_gaps, is_comparable
 
@@ -114,7 +115,7 @@ class FairALMLoss(GroupLoss):
         self.register_buffer("_window_loss", torch.zeros(()), persistent=False)
         self.register_buffer("nonfinite_iteration", torch.tensor(-1), persistent=False)
         self.register_buffer("idle_updates", torch.tensor(0), persistent=False)
-        known = None if counts is None else _KnownCounts(constraint, torch.as_tensor(counts), num_groups)
+        known = None if counts is None else KnownCounts(constraint, torch.as_tensor(counts), num_groups)
         self._known_counts = known
 
     def forward(self, logits: Tensor, labels: Tensor, groups: Tensor | None = None) -> Tensor:
@@ -250,35 +251,6 @@ class FairALMLoss(GroupLoss):
             f"dual_rates={self.dual_rates}, penalty={self.penalty}, surrogate={self.surrogate}, "
             f"reweight={self.reweight}"
         )
-
-
-class _KnownCounts(nn.Module):
-    """Cell shares of the training table: fixed scales of the constraint's terms and weights of the base loss."""
-
-    scale: Tensor
-    base_weights: Tensor
-
-    def __init__(self, constraint: Constraint, counts: Tensor, num_groups: int) -> None:
-        super().__init__()
-        if counts.ndim != 2 or counts.shape[1] != num_groups or counts.shape[0] < 2:
-            raise ValueError(f"counts must be (num_classes, {num_groups}) samples, got shape {tuple(counts.shape)}.")
-        if bool((counts < 0).any()) or not bool(counts.sum() > 0):
-            raise ValueError("counts must be non-negative and hold at least one sample.")
-        table = counts.double()
-        total = table.sum()
-        by_event = constraint.weights(torch.arange(len(table))).double().t() @ table  # (C, K)
-        comparable = is_comparable(by_event)
-        scale = 2 * total / (comparable.sum(dim=1, keepdim=True) * by_event)  # 2 / (P_c pi[c, k])
-        scale = torch.where(comparable, scale, 0)
-        expected = table.sum(1, keepdim=True) * table.sum(0, keepdim=True) / total
-        base_weights = torch.where(table > 0, expected / table, 0)
-        self.register_buffer("scale", scale.float(), persistent=False)
-        # Column 0 is the unknown group, whose samples keep weight 1.
-        self.register_buffer("base_weights", F.pad(base_weights, (1, 0), value=1.0).float(), persistent=False)
-
-    def sample_weights(self, labels: Tensor, groups: Tensor) -> Tensor:
-        """Weight of each sample's base loss, (B,)."""
-        return self.base_weights[labels, groups + 1]
 
 
 def _dot(coefficients: Tensor, groups: Tensor, rates: Tensor) -> Tensor:
