@@ -34,7 +34,7 @@ Trust = Annotated[bool, typer.Option("--trust-config", help="Parse configuration
 
 _DEFAULT_OUTPUT = Path("fairpool-runs")
 # Two hospitals of the demo: a confounded pool to train on, a balanced set of other patients to test on.
-_DEMO_POOL, _DEMO_TEST = {"montgomery": 450, "shenzhen": 450}, {"montgomery": 250, "shenzhen": 250}
+_DEMO_POOL, _DEMO_TEST = {"montgomery": 600, "shenzhen": 600}, {"montgomery": 400, "shenzhen": 400}
 _DEMO_CONFOUNDING = 0.8
 
 
