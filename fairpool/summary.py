@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fairpool.experiment import RunResult, Study
 from fairpool.metrics import GroupReport, group_report
+from fairpool.study import RunResult, Study, parse_config
 from fairpool.tracking import log_metrics, log_params
 
 if TYPE_CHECKING:
@@ -138,7 +138,6 @@ def _per_seed(results: Sequence[RunResult]) -> pd.DataFrame:
 def _saliency(study: Study, results: Sequence[RunResult]) -> "Figure":
     """Maps of the first seed's models over the same test images: some of each (site, label) cell."""
     from fairpool.checkpoints import load_model
-    from fairpool.experiment import parse_config
     from fairpool.saliency import evidence_maps, saliency_panel
 
     first = [result for result in results if result.seed == results[0].seed]

@@ -1,0 +1,167 @@
+"""What a study is: methods x seeds over one pipeline and its data, who watches it, and what each run leaves behind."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from fairpool.bundle import Bundle, did_you_mean
+from fairpool.constraints import CONSTRAINTS
+from fairpool.errors import DataError
+
+__all__ = ["PLACES", "RunResult", "Study", "StudyObserver", "innermost", "load_result", "parse_config"]
+
+PLACES = {"dataset_dir", "test_dir", "cache_dir", "output_dir", "bundle_root", "manifest", "test_manifest"}
+"""Configuration keys that hold places of this machine: no part of a study's identity, and in no report."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is to be run.
+
+    Args:
+        bundle: the pipeline.
+        methods: names of `Bundle.methods`, each once.
+        seeds: number of seeds, counted from ``first_seed``; a seed gives the split, the first weights and the batches.
+        constraint: a key of `CONSTRAINTS`.
+        overlays: data configurations laid over ``train.json``.
+        overrides: configuration values by key.
+        output_dir: takes models, predictions and results.
+        tracking_uri: MLflow store.
+    Raises:
+        ValueError: a method, the constraint or the number of seeds makes no sense.
+    """
+
+    bundle: Bundle
+    methods: tuple[str, ...]
+    seeds: int
+    constraint: str
+    overlays: tuple[str, ...]
+    overrides: Mapping[str, Any]
+    output_dir: Path
+    tracking_uri: str
+    first_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.constraint not in CONSTRAINTS:
+            raise ValueError(
+                f'there is no constraint "{self.constraint}"{did_you_mean(self.constraint, CONSTRAINTS)}; '
+                f"there are {', '.join(CONSTRAINTS)}."
+            )
+        if self.seeds < 1:
+            raise ValueError(f"a study needs at least one seed, got {self.seeds}.")
+        if not self.methods or len(set(self.methods)) != len(self.methods):
+            raise ValueError(f"name each method once, got {', '.join(self.methods) or 'none'}.")
+        for method in self.methods:
+            self.bundle.config_files(method, self.overlays)
+
+    @property
+    def run_keys(self) -> list[tuple[str, int]]:
+        """(method, seed) of every run, all methods of a seed before the next seed."""
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        return [(method, seed) for seed in seeds for method in self.methods]
+
+    def identity(self, fingerprint: str) -> str:
+        """Digest of pipeline, data, constraint and resolved configuration; more seeds or methods keep it."""
+        digest = hashlib.sha256()
+        for file in sorted({name for method in self.bundle.methods for name in self.bundle.config_files(method)}):
+            digest.update(Path(file).read_bytes())
+        for overlay in self.overlays:
+            digest.update((self.bundle.configs / f"{overlay}.json").read_bytes())
+        settings = {key: value for key, value in self.overrides.items() if key not in PLACES}
+        about = [self.bundle.name, fingerprint, self.constraint, settings]
+        digest.update(json.dumps(about, sort_keys=True, default=str).encode())
+        return digest.hexdigest()[:12]
+
+
+@dataclass
+class RunResult:
+    """What a finished run leaves behind; kept as ``result.json`` beside its model.
+
+    Attributes:
+        test_counts: confusion counts of the test section, [site][true][predicted].
+        validation, test: the figures of `SiteReport` by name, of the last epoch's model.
+        best_epoch: the epoch whose weights are in ``best.pt``, by the key metric on validation; -1 for none.
+    """
+
+    method: str
+    seed: int
+    run_id: str
+    sites: list[str]
+    slugs: list[str]
+    validation: dict[str, float]
+    test: dict[str, float]
+    validation_counts: list[list[list[int]]]
+    test_counts: list[list[list[int]]]
+    best_epoch: int
+    seconds: float
+    output_dir: str = field(compare=False, default="")
+
+
+class StudyObserver(Protocol):
+    """Who shows a study's progress."""
+
+    def note(self, sentence: str) -> None:
+        """Something a reader of the results should know."""
+
+    def images(self, done: int, total: int) -> None:
+        """Images read before training."""
+
+    def run_started(self, number: int, total: int, method: str, seed: int, epochs: int) -> None:
+        """A run begins."""
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """An epoch of the current run is validated."""
+
+    def run_finished(self, result: RunResult, *, was_there: bool) -> None:
+        """A run ended, or had ended in an earlier call."""
+
+
+def parse_config(study: Study, method: str, seed: int) -> Any:
+    """A function from configuration keys to their values, without building what is not asked for."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(study.bundle.config_files(method, study.overlays))
+    known = study.bundle.keys([method], study.overlays)[method]
+    for key, value in {**study.overrides, "seed": seed, "bundle_root": str(study.bundle.folder)}.items():
+        if key in known:
+            parser.set(value, key)
+    parser.parse()
+    return _unwrapped(parser.get_parsed_content)
+
+
+def load_result(run_dir: Path) -> RunResult | None:
+    """The result of a run that ended, None where there is none or its file is damaged."""
+    try:
+        result = RunResult(**json.loads((run_dir / "result.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    result.output_dir = str(run_dir)
+    return result
+
+
+def _unwrapped(function: Any) -> Any:
+    """MONAI reports a constructor's error as a RuntimeError about configuration: give what the constructor said."""
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except RuntimeError as error:
+            cause = innermost(error)
+            if isinstance(cause, DataError):
+                raise DataError(str(cause)) from error
+            if isinstance(cause, ValueError | TypeError):
+                raise ValueError(str(cause)) from error
+            raise
+
+    return call
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The error that a chain of causes began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

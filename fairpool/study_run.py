@@ -1,0 +1,224 @@
+"""One run of a study: a method and a seed, trained and tested, with its evidence in MLflow."""
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairpool.errors import DataError
+from fairpool.study import PLACES, RunResult, Study, StudyObserver, innermost
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from monai.bundle import ConfigWorkflow
+
+    from fairpool.data.pool import Pool
+
+__all__ = ["StudyRun", "counts_table"]
+
+
+class StudyRun:
+    """One method and seed: an MLflow run from RUNNING to FINISHED or FAILED."""
+
+    def __init__(
+        self,
+        study: Study,
+        client: "MlflowClient",
+        experiment_id: str,
+        identity: str,
+        fingerprint: str,
+        method: str,
+        seed: int,
+        run_dir: Path,
+    ) -> None:
+        self.study, self.client, self.experiment_id = study, client, experiment_id
+        self.identity, self.fingerprint = identity, fingerprint
+        self.method, self.seed, self.run_dir = method, seed, run_dir
+        self.run_name = f"{method}-seed{seed}"
+
+    def train_and_test(self, observer: StudyObserver, number: int) -> RunResult:
+        """Train, test, and leave the evidence; ``number`` counts the study's runs for the observer.
+
+        Raises:
+            DataError: the data cannot be used.
+            RuntimeError: the run failed; its MLflow run is FAILED.
+        """
+        from mlflow.exceptions import MlflowException
+
+        from fairpool.tracking import log_params
+
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        run = self.client.create_run(
+            self.experiment_id,
+            run_name=self.run_name,
+            tags={"study": self.identity, "fairpool.kind": "run"},
+        )
+        self.run_id = run.info.run_id
+        try:
+            workflow = _build(self.study, self.method, self.seed, output_dir=str(self.run_dir))
+            log_params(self.client, self.run_id, self._params(workflow))
+            result = self._train_and_test(workflow, observer, number)
+        except BaseException as error:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            with suppress(MlflowException):  # the store itself may be what failed
+                self.client.set_terminated(self.run_id, status)
+            if isinstance(error, KeyboardInterrupt | SystemExit | DataError):
+                raise
+            cause = innermost(error)
+            if isinstance(cause, MlflowException):
+                raise cause from None
+            raise RuntimeError(f"{self.method}, seed {self.seed}: {cause}") from error
+        self.client.set_terminated(self.run_id, "FINISHED")
+        return result
+
+    def _train_and_test(self, workflow: "ConfigWorkflow", observer: StudyObserver, number: int) -> RunResult:
+        from ignite.engine import Events
+
+        from fairpool.checkpoints import save_model
+        from fairpool.handlers import EvidenceLogger
+        from fairpool.losses import FairALMLoss
+        from fairpool.tracking import log_metrics
+
+        parsed = workflow.parser.get_parsed_content
+        trainer, evaluator, loss = parsed("train#trainer"), parsed("validate#evaluator"), parsed("loss")
+        pool: Pool = parsed("pool")
+        slugs = pool.all_sites.slugs()
+        constrained = loss if isinstance(loss, FairALMLoss) else None
+        EvidenceLogger(self.client, self.run_id, evaluator, constrained, slugs[: len(pool.vocabulary)]).attach(trainer)
+        trainer.add_event_handler(
+            Events.EPOCH_COMPLETED, lambda engine: observer.epoch(engine.state.epoch, evaluator.state.metrics)
+        )
+        observer.run_started(number, len(self.study.run_keys), self.method, self.seed, trainer.state.max_epochs)
+        start = time.monotonic()
+        workflow.run()
+        seconds = time.monotonic() - start
+
+        # The model of the last, annealed epoch is reported, so that a run's latest val/... and its test/... are of one
+        # model. The best epoch by validation stays in best.pt: on a confounded pool a handful of cases picks it.
+        network = parsed("network")
+        validation, validation_report = _evaluate(parsed, "validate")
+        test, test_report = _evaluate(parsed, "test")
+        figures = {f"test/{name}": value for name, value in test.items()}
+        log_metrics(self.client, self.run_id, {**figures, "seconds": seconds})
+        if trainer.state.epoch % parsed("val_interval"):
+            figures = {f"val/{name}": value for name, value in validation.items()}
+            log_metrics(self.client, self.run_id, figures, trainer.state.epoch)
+
+        settings = {"pipeline": self.study.bundle.name, "method": self.method, "seed": self.seed}
+        settings["overrides"] = _scalars(workflow)
+        save_model(self.run_dir / "model.pt", network, vocabulary=pool.vocabulary, settings=settings)
+        _write_predictions(self.run_dir, pool, {"validation": validation_report, "test": test_report})
+        for section, report in (("validation", validation_report), ("test", test_report)):
+            text = counts_table(report.metric.counts.tolist(), pool.all_sites.names)
+            self.client.log_text(self.run_id, text, f"confusion/{section}.csv")
+        self.client.log_text(self.run_id, pool.all_sites.to_json(), "sites.json")
+        self.client.log_artifact(self.run_id, str(self.run_dir / "predictions.parquet"))
+        result = RunResult(
+            method=self.method,
+            seed=self.seed,
+            run_id=self.run_id,
+            sites=list(pool.all_sites.names),
+            slugs=list(slugs),
+            validation=validation,
+            test=test,
+            validation_counts=validation_report.metric.counts.tolist(),
+            test_counts=test_report.metric.counts.tolist(),
+            best_epoch=int(evaluator.state.best_metric_epoch),
+            seconds=seconds,
+            output_dir=str(self.run_dir),
+        )
+        _write_atomically(self.run_dir / "result.json", json.dumps(asdict(result), indent=1))
+        for checkpoint in self.run_dir.glob("checkpoint_*.pt"):
+            checkpoint.unlink()  # the optimizer's state is of no use to a finished run
+        return result
+
+    def _params(self, workflow: "ConfigWorkflow") -> dict[str, Any]:
+        about = {
+            "method": self.method,
+            "seed": self.seed,
+            "constraint": self.study.constraint,
+            "pipeline": self.study.bundle.name,
+            "data": self.fingerprint,
+        }
+        return {**_scalars(workflow), **about}
+
+    def end_abandoned(self, result: RunResult | None) -> None:
+        """End the MLflow run that a killed process left RUNNING, so that the store tells what is alive."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            # By its name: a process that was killed early has not logged its parameters yet.
+            f"tags.study = '{self.identity}' and attributes.run_name = '{self.run_name}' "
+            "and attributes.status = 'RUNNING'",
+        )
+        for run in found:
+            is_finished = result is not None and run.info.run_id == result.run_id
+            self.client.set_terminated(run.info.run_id, "FINISHED" if is_finished else "KILLED")
+
+
+def counts_table(counts: list[list[list[int]]], sites: Sequence[str]) -> str:
+    """CSV of confusion counts by site; a name that a spreadsheet would take for a formula is quoted."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["site", "true_negative", "false_positive", "false_negative", "true_positive"])
+    for site, ((negative, alarm), (miss, positive)) in zip(sites, counts, strict=True):
+        writer.writerow([f"'{site}" if site[0] in "=+-@\t\r\n" else site, negative, alarm, miss, positive])
+    return text.getvalue()
+
+
+def _build(study: Study, method: str, seed: int, **more: Any) -> "ConfigWorkflow":
+    return study.bundle.build(method, study.overlays, {**study.overrides, "seed": seed, **more}, study.constraint)
+
+
+def _evaluate(parsed: Any, section: str) -> tuple[dict[str, float], Any]:
+    """Figures of the network as it is now on "validate" or "test", and the `SiteReport` behind them."""
+    from monai.engines import SupervisedEvaluator
+
+    from fairpool.handlers import SiteReport
+
+    report = SiteReport(parsed("pool").all_sites, keep_predictions=True)
+    evaluator = SupervisedEvaluator(
+        device=parsed("device"),
+        val_data_loader=parsed(f"{section}#dataloader"),
+        network=parsed("network"),
+        inferer=parsed("validate#inferer"),
+        val_handlers=[report],
+        decollate=False,
+        amp=parsed("amp"),
+    )
+    evaluator.run()
+    return dict(evaluator.state.metrics), report
+
+
+def _write_predictions(run_dir: Path, pool: "Pool", reports: Mapping[str, Any]) -> None:
+    import pandas as pd
+
+    parts = [report.predictions().assign(split=section) for section, report in reports.items()]
+    table = pd.concat(parts, ignore_index=True)
+    names = dict(enumerate(pool.all_sites.names))
+    table["site"] = table["site"].map(names)
+    columns = ["patient", "row", "site", "split", "label", "probability"]
+    table[columns].to_parquet(run_dir / "predictions.parquet", index=False)
+
+
+def _scalars(workflow: "ConfigWorkflow") -> dict[str, Any]:
+    """The configuration's plain values, without places of this machine: what a report may show."""
+    config = workflow.parser.get()
+    plain = {}
+    for key, value in config.items():
+        is_plain = isinstance(value, int | float | str | None) and not str(value).startswith(("$", "@", "%"))
+        is_numbers = isinstance(value, list) and all(isinstance(part, int | float) for part in value) and value
+        if key not in PLACES and not key.startswith("_") and (is_plain or is_numbers):
+            plain[key] = value
+    return plain
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
