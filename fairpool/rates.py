@@ -64,7 +64,7 @@ def group_gaps(rates: Tensor, counts: Tensor) -> Tensor:
     if rates.shape != counts.shape:
         raise ValueError(f"rates and counts must agree in shape, got {tuple(rates.shape)} and {tuple(counts.shape)}.")
     is_present = counts > 0
-    num_present = is_present.sum(dim=1, keepdim=True)
+    num_others = is_present.sum(dim=1, keepdim=True) - 1
     total = torch.where(is_present, rates, 0).sum(dim=1, keepdim=True)
-    mean_of_others = (total - rates) / (num_present - 1).clamp(min=1)
-    return torch.where(is_present & (num_present > 1), rates - mean_of_others, 0)
+    gaps = rates - (total - rates) / num_others.clamp(min=1)
+    return torch.where(is_present & (num_others > 0), gaps, 0)

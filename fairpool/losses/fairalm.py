@@ -105,6 +105,7 @@ class FairALMLoss(GroupLoss):
         self.max_multiplier = max_multiplier
         self.reweight = reweight
         self._entropy_ndims = _plain_entropy_ndims(base_loss)
+        self._is_bounded = surrogate == "probability"
         self._is_checked = False
 
         shape = (len(constraint.events), num_groups)
@@ -166,7 +167,7 @@ class FairALMLoss(GroupLoss):
                 self._window += torch.stack([counts, hard_sums[0] if hard_sums else sums])
         if self._known_counts is not None:
             coefficients = (self.multipliers + self.eta) * self._known_counts.scale / len(labels)
-            loss = base + _dot(coefficients, groups, rates)
+            loss = base + _dot(coefficients, groups, rates, self._is_bounded)
         else:
             loss = self._with_batch_means(base, counts, sums, groups, rates)
         if is_recording:
@@ -179,34 +180,31 @@ class FairALMLoss(GroupLoss):
         The gradient with respect to a cell's mean is one number, so each sample carries it as a weight: constant for
         the linear penalty, ``lam + eta * gap`` for the quadratic one, because the gap is linear in the means.
         """
-        world_size, share, local_base = num_processes(), base.new_ones(()), base
+        world_size, local_base = num_processes(), base
         if world_size > 1:
             size = base.new_tensor(float(len(groups)))
             joined = all_reduced(
                 torch.cat([counts.flatten(), sums.flatten(), torch.stack([base.detach() * size, size])])
             )
             counts, sums = joined[:-2].view(2, *counts.shape)
-            share, base = size / joined[-1], joined[-2] / joined[-1]
+            base, local_base = joined[-2] / joined[-1], base * size / joined[-1]
 
         comparable = is_comparable(counts)
-        means = sums / counts.clamp(min=1)
-        force = self.multipliers + self.eta
-        excess = means.new_zeros(())
-        if self.penalty == "quadratic":
-            gaps = group_gaps(means, counts)
-            force = self.multipliers + self.eta * gaps
-            excess = self.eta / 2 * gaps * means
-        num_present = comparable.sum(dim=1, keepdim=True).to(means.dtype)  # else the quotient is single precision
-        scale = torch.where(comparable, 2 / num_present, 0)
-        coefficients = torch.where(comparable, force * scale / counts, 0)
-        fairness = _dot(coefficients, groups, rates)
-        value = fairness if self.penalty == "linear" else fairness - torch.where(comparable, scale * excess, 0).sum()
-        if world_size == 1:
-            return base + value
-        # Gradients are averaged over the processes, so each is scaled up; the value is that of the joined batch.
-        local = world_size * (share * local_base + fairness)
-        total = base + (scale * ((force * means) - excess)).masked_fill(~comparable, 0).sum()
-        return local + (total - local).detach()
+        num_present = comparable.sum(dim=1, keepdim=True).to(counts.dtype)  # else the quotient is single precision
+        per_sample = torch.where(comparable, 2 / (num_present * counts), 0)  # 2 / (P_c n[c, k])
+        if self.penalty == "linear":
+            force = average_force = self.multipliers + self.eta
+        else:
+            gaps = group_gaps(sums / counts.clamp(min=1), counts)
+            force, average_force = self.multipliers + self.eta * gaps, self.multipliers + self.eta / 2 * gaps
+        fairness = _dot(force * per_sample, groups, rates, self._is_bounded)
+        if world_size == 1 and self.penalty == "linear":
+            return base + fairness
+        # The gradient is that of the force; the value is that of the joined batch. Gradients are averaged over the
+        # processes, so each is scaled up.
+        local = world_size * (local_base + fairness)
+        value = base + torch.where(comparable, average_force * per_sample * sums, 0).sum()
+        return local + (value - local).detach()
 
     @torch.no_grad()
     def update_multipliers(self, found_inf: Tensor | None = None, iteration: int = 0) -> None:
@@ -223,14 +221,18 @@ class FairALMLoss(GroupLoss):
         window, window_loss = all_reduced(self._window), all_reduced(self._window_loss)
         counts, sums = window[0], window[1]
         gaps = group_gaps(sums / counts.clamp(min=1), counts)
-        is_finite = torch.isfinite(gaps).all() & torch.isfinite(window_loss)
-        has_stepped = torch.ones_like(is_finite) if found_inf is None else found_inf.to(is_finite.device) == 0
-        is_first = ~is_finite & has_stepped & (self.nonfinite_iteration < 0)
+        is_bad = ~torch.isfinite(gaps.sum() + window_loss)
+        if found_inf is not None:
+            is_skipped = found_inf.to(is_bad.device) != 0
+            is_bad &= ~is_skipped
+        is_first = is_bad & (self.nonfinite_iteration < 0)
         self.nonfinite_iteration.copy_(torch.where(is_first, iteration, self.nonfinite_iteration))
-        is_moving = has_stepped & (self.nonfinite_iteration < 0) & is_finite
+        is_moving = self.nonfinite_iteration < 0
+        if found_inf is not None:
+            is_moving &= ~is_skipped
         step = self.eta if self.dual_step is None else self.dual_step
         self.multipliers += torch.where(is_moving, step * gaps, 0)
-        self.idle_updates += ~is_comparable(counts).any()
+        self.idle_updates += (counts > 0).sum(dim=1).amax() < 2
         if self.max_multiplier is not None:
             self.multipliers.clamp_(-self.max_multiplier, self.max_multiplier)
         self.discard_window()
@@ -253,10 +255,12 @@ class FairALMLoss(GroupLoss):
         )
 
 
-def _dot(coefficients: Tensor, groups: Tensor, rates: Tensor) -> Tensor:
+def _dot(coefficients: Tensor, groups: Tensor, rates: Tensor, is_bounded: bool) -> Tensor:
     """``sum_i sum_c coefficients[c, s_i] * rates[i, c]``; a sample of unknown group adds nothing."""
     weights = F.pad(coefficients, (1, 0))[:, groups + 1].t()
-    return (weights * torch.where(weights == 0, 0, rates)).sum()  # an infinite rate of weight 0 must not become NaN
+    if not is_bounded:
+        rates = torch.where(weights == 0, 0, rates)  # an infinite rate of weight 0 must not become NaN
+    return (weights * rates).sum()
 
 
 def _errors_from_entropy(entropies: Tensor, logits: Tensor, labels: Tensor, surrogate: str) -> Tensor:
