@@ -28,12 +28,20 @@ def small_cnn() -> nn.Module:
     return nn.Sequential(*block(1, 16), *block(16, 32), *block(32, 64), nn.Flatten(), nn.Linear(64 * 16, 2))
 
 
+def tiny_cnn() -> nn.Module:
+    def block(channels_in: int, channels: int) -> list[nn.Module]:
+        return [nn.Conv2d(channels_in, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+
+    return nn.Sequential(*block(1, 8), *block(8, 16), nn.Flatten(), nn.Linear(16 * 64, 2))
+
+
 def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 2))
 
 
 WORKLOADS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "CNN, 32 px, batch 64": (small_cnn, (64, 1, 32, 32)),
+    "CNN of 3 layers, 32 px, batch 64": (small_cnn, (64, 1, 32, 32)),
+    "CNN of 2 layers, 32 px, batch 64": (tiny_cnn, (64, 1, 32, 32)),
     "MLP, 256-d, batch 1024": (mlp, (1024, 256)),
     "loss alone, batch 32": (nn.Identity, (32, 2)),
     "loss alone, batch 1024": (nn.Identity, (1024, 2)),

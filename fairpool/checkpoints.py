@@ -51,7 +51,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], S
             f'"{path.name}" is damaged or not plain tensors; load it only from a source you trust, with your own code.'
         ) from None
     if not isinstance(content, dict) or not {"network", "vocabulary", "settings"} <= content.keys():
-        raise CheckpointError(f'"{path.name}" was not written by fairpool: give the model.pt of a run.')
+        raise CheckpointError(f'"{path.name}" holds no site vocabulary and settings: give the model.pt of a run.')
     weights = content["network"]
     try:
         vocabulary, settings = SiteVocabulary.from_json(content["vocabulary"]), json.loads(content["settings"])

@@ -101,6 +101,7 @@ def evaluate_checkpoint(
         logging_file=False,
         bundle_root=str(bundle.folder),
         checkpoint=None,
+        scores=None,
         **wanted,
     )
     # A tuple, which MONAI takes as it is: in a list it would run a site named "$..." as an expression.

@@ -77,7 +77,9 @@ def box_plots(results: Sequence[RunResult]) -> "Figure":
         axis.set_ylabel("percent" if name == "error" else "points")
         axis.set_title(titles[name], fontsize=10)
     seeds = len({result.seed for result in results})
-    figure.suptitle(f"{seeds} seeds: new split, new initial weights", fontsize=10)
+    figure.suptitle(
+        f"{seeds} seed{'s' if seeds > 1 else ''}, each with its own training patients and initial weights", fontsize=10
+    )
     return figure
 
 

@@ -100,11 +100,14 @@ class Terminal:
         table = comparison(results)
         methods = list(dict.fromkeys(result.method for result in results))
         seeds = len({result.seed for result in results})
+        over = f"{seeds} seeds" if seeds > 1 else "one seed"
+        spread = "mean ± standard deviation over " if seeds > 1 else ""
+        repeats = " (an image can be in several)" if seeds > 1 and not study.overrides.get("num_folds") else ""
         sites = dict(zip(results[0].slugs, results[0].sites, strict=True))
         figures = {"error": "error", "balanced_error": "balanced error", "deo": "DEO (FNR gap)", "fpr_gap": "FPR gap"}
         for slug in list(sites)[:_SHOWN_SITES]:
             figures[f"error/{slug}"] = f"error at {escape(sites[slug])}"
-        grid = Table(title=f"Test, percent: mean ± standard deviation over {seeds} seeds ({study.constraint})")
+        grid = Table(title=f"Test, percent: {spread}{over} ({study.constraint})")
         grid.add_column("")
         for method in methods:
             grid.add_column(method, justify="right")
@@ -114,7 +117,7 @@ class Terminal:
         self.console.print(grid)
 
         pooled = pooled_reports(results)
-        counts = Table(title=f"Errors by site, counted over the test sets of all {seeds} seeds: wrong of cases")
+        counts = Table(title=f"Errors by site, counted over the test sets of {over}{repeats}: wrong of cases")
         counts.add_column("site")
         for method in methods:
             counts.add_column(f"{method}: missed positives", justify="right")

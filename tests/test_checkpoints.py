@@ -125,7 +125,7 @@ def test_missing_file_and_folder_are_refused(tmp_path):
     "other", [{}, {"network": {}}, {"state_dict": {"w": torch.ones(1)}}, torch.ones(3), [1], "text"]
 )
 def test_checkpoint_of_another_program_is_refused(tmp_path, other):
-    assert "was not written by fairpool" in refuse(save(tmp_path / "model.pt", other))
+    assert "holds no site vocabulary" in refuse(save(tmp_path / "model.pt", other))
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,11 @@ def test_links_of_a_page_lead_to_files(page):
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_page_holds_a_placeholder(page):
+    assert not re.search(r"[A-Z]+_RESULT|TODO|FIXME", page.read_text(encoding="utf-8"))
+
+
 def documented_commands():
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
