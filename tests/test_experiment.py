@@ -271,7 +271,7 @@ def test_an_interrupted_study_continues_where_it_was(tmp_path, sign):
     from fairpool.tracking import default_tracking_uri, open_experiment
 
     manifest, output = write_hospitals(tmp_path / "data"), tmp_path / "out"
-    arguments = ["run", "tuberculosis", "--manifest", manifest, "--seeds", 2, "--epochs", 12, "--output", output, *TINY]
+    arguments = ["run", "tuberculosis", "--manifest", manifest, "--seeds", 2, "--epochs", 60, "--output", output, *TINY]
     arguments += ["--methods", "unconstrained"]
     process = start(*arguments)
     try:
