@@ -79,24 +79,27 @@ class Bundle:
         self, method: str, overlays: Sequence[str], overrides: Mapping[str, Any], constraint: str
     ) -> "ConfigWorkflow":
         """The workflow of a method, initialised: seeds set, nothing trained yet."""
-        from monai.bundle import ConfigWorkflow
-
-        logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # set to INFO by its import
         files = self.config_files(method, overlays)
         known = self.keys([method], overlays)[method]
         wanted = {key: value for key, value in overrides.items() if key in known}
         if "constraint" in known:
             wanted["constraint"] = {"_target_": f"fairpool.{CONSTRAINTS[constraint].__name__}"}
-        workflow = ConfigWorkflow(
-            workflow_type="train",
-            config_file=files,
-            meta_file=str(self.configs / "metadata.json"),
-            logging_file=False,
-            bundle_root=str(self.folder),
-            **wanted,
-        )
+        workflow = self.workflow("train", files, wanted)
         workflow.initialize()
         return workflow
+
+    def workflow(self, kind: str, files: Sequence[str], overrides: Mapping[str, Any]) -> "ConfigWorkflow":
+        """A "train" or "infer" workflow over configurations of this pipeline, not yet initialised."""
+        from monai.bundle import ConfigWorkflow
+
+        logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # set to INFO by its import
+        return ConfigWorkflow(
+            workflow_type=kind,
+            config_file=list(files),
+            meta_file=str(self.configs / "metadata.json"),
+            logging_file=False,
+            **{"bundle_root": str(self.folder), **overrides},
+        )
 
 
 def find_bundle(pipeline: str, *, trust_config: bool = False) -> Bundle:

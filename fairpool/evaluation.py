@@ -1,12 +1,12 @@
 """Score a table of new images with a trained model."""
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairpool.csv_cells import text_cell
 from fairpool.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Evaluation:
             self.scores.to_parquet(path, index=False)
             return
         table = self.scores.copy()
-        table["site"] = [f"'{site}" if site[0] in "=+-@\t\r\n" else site for site in table["site"]]
+        table["site"] = table["site"].map(text_cell)
         table.to_csv(path, index=False)
 
 
@@ -66,15 +66,12 @@ def evaluate_checkpoint(
         CheckpointError: the file is not one of fairpool's models.
         DataError: the manifest or an image cannot be used.
     """
-    from monai.bundle import ConfigWorkflow
-
     from fairpool.bundle import find_bundle
     from fairpool.checkpoints import load_model
     from fairpool.data.image_cache import ImageCache, default_cache_dir
+    from fairpool.data.items import as_items
     from fairpool.data.manifest import read_manifest
-    from fairpool.data.tuberculosis import as_items
 
-    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # set to INFO by its import
     weights, vocabulary, settings = load_model(checkpoint)
     overrides = settings.get("overrides") if isinstance(settings, dict) else None
     if not isinstance(overrides, dict) or not isinstance(overrides.get("image_size"), int):
@@ -94,16 +91,8 @@ def evaluate_checkpoint(
     cache.prepare(
         records["image"].tolist(), describe=lambda i: f"row {rows[i]} ({names[i]})", num_workers=2, progress=progress
     )
-    workflow = ConfigWorkflow(
-        workflow_type="infer",
-        config_file=str(bundle.configs / "inference.json"),
-        meta_file=str(bundle.configs / "metadata.json"),
-        logging_file=False,
-        bundle_root=str(bundle.folder),
-        checkpoint=None,
-        scores=None,
-        **wanted,
-    )
+    files = [str(bundle.configs / "inference.json")]
+    workflow = bundle.workflow("infer", files, {**wanted, "checkpoint": None, "scores": None})
     # A tuple, which MONAI takes as it is: in a list it would run a site named "$..." as an expression.
     workflow.parser["items"] = tuple(as_items(records, records, sites))
     workflow.parser["sites"] = list(sites.slugs())

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairpool.csv_cells import text_cell
 from fairpool.errors import DataError
 from fairpool.study import PLACES, RunResult, Study, StudyObserver, innermost
 
@@ -167,7 +168,7 @@ def counts_table(counts: list[list[list[int]]], sites: Sequence[str]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["site", "true_negative", "false_positive", "false_negative", "true_positive"])
     for site, ((negative, alarm), (miss, positive)) in zip(sites, counts, strict=True):
-        writer.writerow([f"'{site}" if site[0] in "=+-@\t\r\n" else site, negative, alarm, miss, positive])
+        writer.writerow([text_cell(site), negative, alarm, miss, positive])
     return text.getvalue()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from fairpool.handlers.site_report import FIGURES
 from fairpool.metrics import GroupReport, group_report
 from fairpool.study import RunResult, Study, parse_config
 from fairpool.tracking import log_metrics, log_params
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["box_plots", "comparison", "pooled_reports", "write_summary"]
 
-_FIGURES = ("error", "balanced_error", "deo", "fpr_gap", "eodds_gap", "ddp", "worst_group_error")
 _IMAGES_PER_CELL = 2
 
 
@@ -130,8 +130,8 @@ def _per_seed(results: Sequence[RunResult]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"method": result.method, "seed": result.seed, "run_id": result.run_id, "best_epoch": result.best_epoch}
-            | {f"test/{name}": result.test.get(name) for name in _FIGURES}
-            | {f"val/{name}": result.validation.get(name) for name in _FIGURES}
+            | {f"test/{name}": result.test.get(name) for name in FIGURES}
+            | {f"val/{name}": result.validation.get(name) for name in FIGURES}
             for result in results
         ]
     )

@@ -92,3 +92,9 @@ def small_study(tmp_path_factory, store):
     from small_study import run_study
 
     return run_study(tmp_path_factory.mktemp("hospitals"), store)
+
+
+@pytest.fixture
+def cpu_scaler(monkeypatch):
+    """MONAI makes a CUDA scaler at each run, which is switched off where there is no GPU."""
+    monkeypatch.setattr(torch.cuda.amp, "GradScaler", lambda: torch.amp.GradScaler("cpu", init_scale=16.0))

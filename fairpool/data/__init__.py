@@ -8,7 +8,7 @@ _HOME = {
     "Pool": "pool",
     "SiteVocabulary": "vocabulary",
     "TuberculosisDataset": "tuberculosis",
-    "as_items": "tuberculosis",
+    "as_items": "items",
     "default_cache_dir": "image_cache",
     "download_tuberculosis": "download",
     "pool_manifest": "pool",

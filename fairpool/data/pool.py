@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fairpool.data.checks import check_pool, check_records, check_sites, describe_cells, list_rows
 from fairpool.data.image_cache import ImageCache
+from fairpool.data.items import as_items
 from fairpool.data.manifest import read_manifest
 from fairpool.data.splits import SECTIONS, split_by_patient
-from fairpool.data.tuberculosis import as_items, read_tuberculosis
+from fairpool.data.tuberculosis import read_tuberculosis
 from fairpool.data.vocabulary import SiteVocabulary
 from fairpool.errors import DataError
 

@@ -14,6 +14,7 @@ from monai.data import CacheDataset
 from monai.transforms import Randomizable
 
 from fairpool.data.checks import check_pool
+from fairpool.data.items import as_items
 from fairpool.data.readings import parse_reading
 from fairpool.data.splits import SECTIONS, split_by_patient
 from fairpool.data.vocabulary import SiteVocabulary
@@ -149,15 +150,3 @@ class TuberculosisDataset(Randomizable, CacheDataset):
 
     def randomize(self, data: Any = None) -> None:
         """Nothing is drawn at random after construction; MONAI's interface asks for the method."""
-
-
-def as_items(records: pd.DataFrame, pool: pd.DataFrame, vocabulary: SiteVocabulary) -> list[dict[str, Any]]:
-    """Records as MONAI data items: the site encoded, the patient as a running number over the whole pool."""
-    numbers = {patient: number for number, patient in enumerate(sorted(pool["patient"].unique()), start=1)}
-    items = records.assign(
-        site_name=records["site"],
-        site=vocabulary.encode(list(records["site"])),
-        patient=records["patient"].map(numbers),
-    )
-    rows = items.drop(columns="section", errors="ignore").to_dict("records")
-    return [{str(key): value for key, value in row.items()} for row in rows]

@@ -14,9 +14,11 @@ from fairpool.metrics.report import GroupReport
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SiteReport", "report_metrics"]
+__all__ = ["FIGURES", "SiteReport", "report_metrics"]
 
-GAPS = ("deo", "fpr_gap", "eodds_gap", "ddp", "worst_group_error")
+_GAPS = ("deo", "fpr_gap", "eodds_gap", "ddp", "worst_group_error")
+FIGURES = ("error", "balanced_error", *_GAPS)
+"""The figures over all sites, by the names of a run's metrics; each may be the key metric."""
 
 
 class SiteReport:
@@ -63,9 +65,8 @@ class SiteReport:
         """
         from ignite.engine import Events
 
-        figures = ("error", "balanced_error", *GAPS)
-        if name is not None and name not in figures:
-            raise ValueError(f"the key metric must be one of {', '.join(figures)}; got {name!r}.")
+        if name is not None and name not in FIGURES:
+            raise ValueError(f"the key metric must be one of {', '.join(FIGURES)}; got {name!r}.")
         engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._publish, name)
@@ -114,7 +115,7 @@ def report_metrics(report: GroupReport, slugs: Sequence[str]) -> dict[str, float
     0.5
     """
     figures = {"error": report.overall_error, "balanced_error": report.balanced_error}
-    figures |= {gap: getattr(report, gap) for gap in GAPS}
+    figures |= {gap: getattr(report, gap) for gap in _GAPS}
     for rate in ("error", "fnr", "fpr"):
         values: list[float] = getattr(report, rate).tolist()
         figures |= {f"{rate}/{slug}": value for slug, value in zip(slugs, values, strict=True)}

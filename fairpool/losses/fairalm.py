@@ -140,11 +140,10 @@ class FairALMLoss(GroupLoss):
             return self._forward(base, plain_logits, plain_labels, groups.long())
 
     def _forward(self, base: Tensor | None, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+        entropies = None
         if base is None:
-            base = cross_entropy(logits, labels)
-            errors = _errors_from_entropy(base, logits, labels, self.surrogate)
-        else:
-            errors = surrogate_errors(logits, labels, self.surrogate)
+            base = entropies = cross_entropy(logits, labels)
+        errors = surrogate_errors(logits, labels, self.surrogate, entropies)
         if self.reweight and self._known_counts is not None:
             if base.numel() != len(labels):
                 raise ValueError(
@@ -261,12 +260,6 @@ def _dot(coefficients: Tensor, groups: Tensor, rates: Tensor, is_bounded: bool) 
     if not is_bounded:
         rates = torch.where(weights == 0, 0, rates)  # an infinite rate of weight 0 must not become NaN
     return (weights * rates).sum()
-
-
-def _errors_from_entropy(entropies: Tensor, logits: Tensor, labels: Tensor, surrogate: str) -> Tensor:
-    if surrogate == "probability":
-        return -torch.expm1(-entropies)  # 1 - p_y without a second softmax
-    return entropies if surrogate == "cross_entropy" else surrogate_errors(logits, labels, surrogate)
 
 
 def _plain_entropy_ndims(base_loss: nn.Module) -> tuple[int, ...]:

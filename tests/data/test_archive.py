@@ -7,21 +7,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from zip_files import names, write_zip
 
 from fairpool.data import archive as module
 from fairpool.data.archive import extract
 from fairpool.errors import DataError
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-
-
-def write_zip(path: Path, content: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-    return path
 
 
 def write_tar(path: Path, entries: list[tarfile.TarInfo], mode: str = "w") -> Path:

@@ -4,13 +4,13 @@ import json
 import shutil
 import socket
 import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from zip_files import names, write_zip
 
 from fairpool.data.download import TUBERCULOSIS_ARCHIVES, download, download_tuberculosis
 from fairpool.errors import DataError
@@ -105,17 +105,6 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-
-
-def write_zip(path: Path, content: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-    return path
 
 
 # --- download

@@ -6,6 +6,7 @@ import torch
 from ignite.engine import Events
 from monai.data import MetaTensor
 from oracles import FairALMOracle
+from skipped_steps import overflow_at
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
@@ -126,19 +127,6 @@ def test_data_without_a_length_trains(train, items, batches):
 
 
 # Steps that the scaler skips
-
-
-@pytest.fixture
-def cpu_scaler(monkeypatch):
-    """MONAI makes a CUDA scaler at each run, which is switched off where there is no GPU."""
-    monkeypatch.setattr(torch.cuda.amp, "GradScaler", lambda: torch.amp.GradScaler("cpu", init_scale=16.0))
-
-
-def overflow_at(network, *calls):
-    """Make the gradient infinite at some backward passes."""
-    count = iter(range(1, 1000))
-    network.weight.register_hook(lambda gradient: gradient * (torch.inf if next(count) in calls else 1))
-    return network
 
 
 @pytest.mark.usefixtures("cpu_scaler")

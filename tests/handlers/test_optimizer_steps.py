@@ -3,6 +3,7 @@
 import pytest
 import torch
 from ignite.engine import Events
+from skipped_steps import overflow_at
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -38,17 +39,6 @@ class FailingAt(nn.Linear):
     def forward(self, images):
         self.calls += 1
         return super().forward(images) * (torch.nan if self.calls in self.bad else 1)
-
-
-@pytest.fixture
-def cpu_scaler(monkeypatch):
-    monkeypatch.setattr(torch.cuda.amp, "GradScaler", lambda: torch.amp.GradScaler("cpu", init_scale=16.0))
-
-
-def overflow_at(network, *calls):
-    count = iter(range(1, 1000))
-    network.weight.register_hook(lambda gradient: gradient * (torch.inf if next(count) in calls else 1))
-    return network
 
 
 @pytest.mark.parametrize(("accumulation_steps", "steps"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (4, [4, 5]), (9, [5])])

@@ -1,0 +1,21 @@
+"""Records as the data items that MONAI's datasets take."""
+
+from typing import Any
+
+import pandas as pd
+
+from fairpool.data.vocabulary import SiteVocabulary
+
+__all__ = ["as_items"]
+
+
+def as_items(records: pd.DataFrame, pool: pd.DataFrame, vocabulary: SiteVocabulary) -> list[dict[str, Any]]:
+    """Records as MONAI data items: the site encoded, the patient as a running number over the whole pool."""
+    numbers = {patient: number for number, patient in enumerate(sorted(pool["patient"].unique()), start=1)}
+    items = records.assign(
+        site_name=records["site"],
+        site=vocabulary.encode(list(records["site"])),
+        patient=records["patient"].map(numbers),
+    )
+    rows = items.drop(columns="section", errors="ignore").to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
