@@ -2,10 +2,12 @@
 
 from fairpool.constraints import (
     Constraint,
+    DemographicParity,
     EqualizedOdds,
     EqualOpportunity,
     ErrorRateParity,
     PredictiveEquality,
+    PredictiveParity,
 )
 from fairpool.errors import CheckpointError, DataError
 from fairpool.handlers.dual import FairALMHandler
@@ -17,10 +19,12 @@ __all__ = [
     "CheckpointError",
     "Constraint",
     "DataError",
+    "DemographicParity",
     "EqualOpportunity",
     "EqualizedOdds",
     "ErrorRateParity",
     "FairALMHandler",
     "FairALMLoss",
     "PredictiveEquality",
+    "PredictiveParity",
 ]

@@ -1,6 +1,6 @@
 """The handler that makes a constrained loss work in an engine that knows nothing of groups."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ class FairALMHandler(OptimizerStepHandler):
 
     Args:
         loss: the engine's loss function, one of `fairpool.losses`.
-        group_key: batch key of the group ids, integers 0..K-1 with -1 for unknown.
+        group_key: batch key of the group ids, integers 0..K-1 with -1 for unknown; for several protected attributes
+            a list of keys, in the order of the loss's constraints.
     Raises:
         TypeError: ``loss`` is not one of `fairpool.losses`.
 
@@ -33,12 +34,12 @@ class FairALMHandler(OptimizerStepHandler):
     >>> handlers = [FairALMHandler(loss, group_key="site")]
     """
 
-    def __init__(self, loss: GroupLoss, group_key: str = "site") -> None:
+    def __init__(self, loss: GroupLoss, group_key: str | Sequence[str] = "site") -> None:
         super().__init__()
         if not isinstance(loss, GroupLoss):
             raise TypeError(f"loss must be one of fairpool.losses, got {type(loss).__name__}.")
         self.loss = loss
-        self.group_key = group_key
+        self.group_keys = (group_key,) if isinstance(group_key, str) else tuple(group_key)
 
     def attach(self, engine: Any) -> None:
         """Register on a `SupervisedTrainer`, or on any ignite engine with an ``optimizer`` and MONAI's events."""
@@ -70,8 +71,8 @@ class FairALMHandler(OptimizerStepHandler):
 
     def _bind(self, engine: Any) -> None:
         logits = engine.state.output["pred"]
-        groups = groups_of(engine.state.batch, self.group_key)
-        self.loss.bind(groups.to(logits.device, non_blocking=True))
+        groups = (groups_of(engine.state.batch, key) for key in self.group_keys)
+        self.loss.bind(tuple(part.to(logits.device, non_blocking=True) for part in groups))
 
 
 def groups_of(batch: Any, group_key: str) -> Tensor:

@@ -78,7 +78,7 @@ def multiplier_metrics(loss: "FairALMLoss", slugs: tuple[str, ...]) -> dict[str,
     rows = loss.multipliers.tolist()
     metrics = {
         f"multiplier/{event}/{slug}": value
-        for event, row in zip(loss.constraint.events, rows, strict=True)
+        for event, row in zip(loss.events, rows, strict=True)
         for slug, value in zip(slugs, row, strict=True)
     }
     return metrics | {"eta": float(loss.eta), "train/idle_updates": float(loss.idle_updates)}

@@ -1,21 +1,49 @@
 """How a loss that needs each sample's group is called as ``loss(pred, label)`` by an engine that knows no groups."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from fairpool.losses.first_batch import check_first_batch
+from fairpool.losses.surrogates import as_plain
+
 __all__ = ["GroupLoss", "all_reduced", "num_processes"]
+
+Groups = Tensor | tuple[Tensor, ...]
 
 
 class GroupLoss(nn.Module):
     """A loss of (logits, labels, groups) whose groups a handler may bind beforehand, for one call.
 
-    Subclasses implement ``forward(logits, labels, groups=None)``, ``update_multipliers`` and ``end_epoch``.
+    Subclasses implement ``forward(logits, labels, groups=None)`` and what the state below does not cover.
+
+    Args:
+        num_groups: K of each protected attribute.
+        takes_label_sets: whether labels (B, L) are L labels of a sample, rather than refused as one-hot.
+    Raises:
+        ValueError: a number of groups is below 2.
+
+    Buffer ``nonfinite_iteration``: the first iteration whose loss was NaN or infinite in a step that was taken, or -1.
     """
 
-    _bound: Tensor | None = None
+    nonfinite_iteration: Tensor
+    _window_loss: Tensor
 
-    def bind(self, groups: Tensor) -> None:
-        """Keep the groups (B,) for the next call, and for that call alone.
+    def __init__(self, num_groups: Sequence[int], *, takes_label_sets: bool = True) -> None:
+        super().__init__()
+        for number in num_groups:
+            if isinstance(number, bool) or not isinstance(number, int) or number < 2:
+                raise ValueError(f"num_groups must be at least 2: fairness needs two sites to compare; got {number!r}.")
+        self._group_numbers = tuple(num_groups)
+        self._takes_label_sets = takes_label_sets
+        self._is_checked = False
+        self._bound: Groups | None = None
+        self.register_buffer("nonfinite_iteration", torch.tensor(-1), persistent=False)
+        self.register_buffer("_window_loss", torch.zeros(()), persistent=False)
+
+    def bind(self, groups: Groups) -> None:
+        """Keep the groups (B,), a tuple of them for several attributes, for the next call, and for that call alone.
 
         Raises:
             RuntimeError: the last binding was never used, so the engine does not call this loss.
@@ -31,11 +59,12 @@ class GroupLoss(nn.Module):
         """Forget a binding that will not be used."""
         self._bound = None
 
-    def take_groups(self, groups: Tensor | None) -> Tensor:
-        """The groups given, or the bound ones, which are spent by this.
+    def take(self, logits: Tensor, labels: Tensor, groups: Groups | None) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Plain tensors, and the groups of each attribute: those given, or the bound ones, which are spent by this.
 
         Raises:
-            RuntimeError: neither exists.
+            RuntimeError: the groups are neither given nor bound.
+            TypeError, ValueError: the first batch is refused, see `check_first_batch`.
         """
         if groups is None:
             groups, self._bound = self._bound, None
@@ -44,21 +73,60 @@ class GroupLoss(nn.Module):
                 "the loss does not know the sites of this batch. Add the handler, "
                 'train_handlers=[FairALMHandler(loss, group_key="site")], or call loss(logits, labels, groups).'
             )
-        return groups
+        logits, labels = as_plain(logits), as_plain(labels)
+        each = tuple(as_plain(part) for part in (groups if isinstance(groups, tuple | list) else (groups,)))
+        if not self._is_checked and not torch.compiler.is_compiling():
+            if len(each) != len(self._group_numbers):
+                raise ValueError(
+                    f"the loss constrains {len(self._group_numbers)} protected attributes and got the groups of "
+                    f"{len(each)}: pass a tuple of one tensor an attribute, group_key a list of as many keys."
+                )
+            for part, number in zip(each, self._group_numbers, strict=True):
+                check_first_batch(logits, labels, part, number, multi_label=self._takes_label_sets)
+            self._is_checked = True
+        return logits, labels, tuple(part.long() for part in each)
 
+    def record(self, loss: Tensor) -> Tensor:
+        """Remember the value in training, so that a loss that is not finite is found without waiting; returns it."""
+        if self.training and torch.is_grad_enabled():
+            self._window_loss += loss.detach()
+        return loss
+
+    def end_window(self, found_inf: Tensor | None, iteration: int, evidence: Tensor | None = None) -> Tensor:
+        """Whether the state may move now, a boolean scalar on the device: a step was taken and all so far was finite.
+
+        Args:
+            found_inf: a fused optimizer's flag that its step moved nothing (scalar, non-zero: skipped).
+            iteration: what to remember as the place of a first non-finite loss.
+            evidence: a further scalar that must be finite.
+        """
+        total = all_reduced(self._window_loss)
+        is_bad = ~torch.isfinite(total if evidence is None else total + evidence)
+        if found_inf is not None:
+            is_skipped = found_inf.to(is_bad.device) != 0
+            is_bad &= ~is_skipped
+        is_first = is_bad & (self.nonfinite_iteration < 0)
+        self.nonfinite_iteration.copy_(torch.where(is_first, iteration, self.nonfinite_iteration))
+        is_moving = self.nonfinite_iteration < 0
+        return is_moving if found_inf is None else is_moving & ~is_skipped
+
+    @torch.no_grad()
     def update_multipliers(self, found_inf: Tensor | None = None, iteration: int = 0) -> None:
-        """Move the dual variables once, after an optimizer step."""
-        raise NotImplementedError
+        """Move what moves once after an optimizer step; here nothing but the watch for a loss that is not finite.
+
+        Args:
+            found_inf: a fused optimizer's flag that its step moved nothing (scalar, non-zero: skipped).
+            iteration: what to remember as the place of a first non-finite loss.
+        """
+        self.end_window(found_inf, iteration)
+        self.discard_window()
 
     def discard_window(self) -> None:
         """Forget what was gathered since the last update, because the optimizer skipped its step."""
-        raise NotImplementedError
+        self._window_loss.zero_()
 
     def end_epoch(self) -> None:
         """Apply what changes once an epoch."""
-        raise NotImplementedError
-
-    nonfinite_iteration: Tensor
 
 
 def num_processes() -> int:

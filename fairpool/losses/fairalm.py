@@ -4,15 +4,25 @@ Lokhande, Akash, Ravi, Singh: FairALM: Augmented Lagrangian Method for Training 
 ECCV 2020, doi:10.1007/978-3-030-58610-2_22. Steps and equations in the comments are the paper's.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
 from torch import Tensor, nn
 
 from fairpool.constraints import Constraint
-from fairpool.losses.binding import GroupLoss, all_reduced, num_processes
-from fairpool.losses.first_batch import check_first_batch
-from fairpool.losses.known_counts import KnownCounts
-from fairpool.losses.surrogates import SURROGATES, as_plain, canonical, cross_entropy, hard_errors, surrogate_errors
+from fairpool.losses.binding import GroupLoss, Groups, all_reduced, num_processes
+from fairpool.losses.known_counts import cell_weights, checked_table, event_scale, weighted_mean
+from fairpool.losses.surrogates import (
+    SURROGATES,
+    canonical,
+    cross_entropy,
+    decisions,
+    hard_errors,
+    probabilities,
+    surrogate_errors,
+)
 from fairpool.rates import cell_sums, group_gaps, is_comparable
 
 __all__ = ["FairALMLoss"]
@@ -26,8 +36,8 @@ class FairALMLoss(GroupLoss):
 
     Args:
         base_loss: the loss of the task, reducing to a scalar mean or to (B,).
-        constraint: the events whose rates must agree between groups.
-        num_groups: K, at least 2.
+        constraint: the events whose rates must agree between groups; for several protected attributes a list.
+        num_groups: K, at least 2; for several attributes a list, and ``groups`` is then a tuple.
         eta: penalty, > 0.
         dual_step: step of the multipliers, >= 0; None means ``eta``, as in the paper.
         dual_rates: ``"soft"``: the surrogate's rates move the multipliers; ``"hard"``: the decisions' rates do.
@@ -36,15 +46,17 @@ class FairALMLoss(GroupLoss):
         growth: factor on ``eta`` at each epoch's end (the authors use 1.01).
         max_multiplier: bound B on every multiplier's size (theorem 3), or None.
         counts: training samples by label and group, (num_classes, K). Given these, cell means are taken over the
-            expected counts instead of the batch's own, which makes the loss a per-sample weight.
+            expected counts instead of the batch's own, which makes the loss a per-sample weight. `PredictiveParity`,
+            whose cells follow the decisions, keeps the batch's own. One attribute, one label a sample.
         reweight: weight the base loss by ``n_y n_k / (N n_yk)``, which takes the association of label and group out
             of it; needs ``counts`` and ``base_loss`` with ``reduction="none"``.
     Raises:
         TypeError: ``constraint`` is not a `Constraint`.
         ValueError: an argument is out of its range, or the combination has no meaning.
 
-    Buffers (saved in ``state_dict``): ``multipliers`` (C, K) and ``eta``. ``idle_updates`` counts the updates whose
-    samples compared no two groups, such as a batch of one site.
+    Buffers (saved in ``state_dict``): ``multipliers`` (C, K) and ``eta``. Several attributes lie below each other, K
+    being the largest; with multi-label targets C grows at the first batch, see ``events``. ``idle_updates`` counts the
+    updates whose samples compared no two groups, such as a batch of one site.
 
     >>> from fairpool import EqualOpportunity
     >>> loss = FairALMLoss(nn.CrossEntropyLoss(), EqualOpportunity(), num_groups=2)
@@ -57,14 +69,15 @@ class FairALMLoss(GroupLoss):
     multipliers: Tensor
     eta: Tensor
     _window: Tensor
-    _window_loss: Tensor
     idle_updates: Tensor
+    _event_scale: Tensor | None
+    _cell_weights: Tensor | None
 
     def __init__(
         self,
         base_loss: nn.Module,
-        constraint: Constraint,
-        num_groups: int,
+        constraint: Constraint | Sequence[Constraint],
+        num_groups: int | Sequence[int],
         eta: float = 0.1,
         dual_step: float | None = None,
         dual_rates: str = "soft",
@@ -75,11 +88,17 @@ class FairALMLoss(GroupLoss):
         counts: Tensor | None = None,
         reweight: bool = False,
     ) -> None:
-        super().__init__()
-        if not isinstance(constraint, Constraint):
-            raise TypeError(f"constraint must be a fairpool constraint such as EqualOpportunity(), got {constraint!r}.")
-        if isinstance(num_groups, bool) or not isinstance(num_groups, int) or num_groups < 2:
-            raise ValueError(f"num_groups must be at least 2: fairness needs two sites to compare; got {num_groups!r}.")
+        constraints = _as_tuple(constraint)
+        numbers = _as_tuple(num_groups)
+        for part in constraints:
+            if not isinstance(part, Constraint):
+                raise TypeError(f"constraint must be a fairpool constraint such as EqualOpportunity(), got {part!r}.")
+        if len(constraints) != len(numbers) or not constraints:
+            raise ValueError(
+                f"each protected attribute needs its constraint and its num_groups; got {len(constraints)} constraints "
+                f"and {len(numbers)} numbers."
+            )
+        super().__init__(numbers, takes_label_sets=not isinstance(base_loss, nn.CrossEntropyLoss))
         _check_choice("dual_rates", dual_rates, ("soft", "hard"))
         _check_choice("penalty", penalty, ("linear", "quadratic"))
         _check_choice("surrogate", surrogate, SURROGATES)
@@ -89,13 +108,23 @@ class FairALMLoss(GroupLoss):
             raise ValueError(f"dual_step must be 0 or more, or None for eta; got {dual_step}.")
         if max_multiplier is not None:
             _check_positive("max_multiplier", max_multiplier)
+        rates_only = [part.name for part in constraints if not part.is_error_rate and not part.follows_decisions]
+        if rates_only and penalty == "linear":
+            raise ValueError(
+                f'{rates_only[0]} needs penalty="quadratic": the linear penalty lowers the rate itself, which would '
+                "make the network predict no positives."
+            )
+        if surrogate != "probability" and not all(part.is_error_rate for part in constraints):
+            raise ValueError(f'only error rates have the surrogate "{surrogate}"; leave it at "probability".')
         if counts is not None and penalty == "quadratic":
             raise ValueError('counts needs penalty="linear": the quadratic penalty is no per-sample weight.')
+        if counts is not None and len(constraints) > 1:
+            raise ValueError("counts serves one protected attribute; leave it out, or constrain their intersections.")
         if reweight and (counts is None or getattr(base_loss, "reduction", "none") != "none"):
             raise ValueError('reweight=True needs counts and a base loss with reduction="none".')
 
         self.base_loss = base_loss
-        self.constraint = constraint
+        self.constraints = constraints
         self.num_groups = num_groups
         self.dual_step = dual_step
         self.dual_rates = dual_rates
@@ -104,76 +133,116 @@ class FairALMLoss(GroupLoss):
         self.growth = growth
         self.max_multiplier = max_multiplier
         self.reweight = reweight
-        self._entropy_ndims = _plain_entropy_ndims(base_loss)
+        self._most_groups = max(numbers)
+        self._needs_predictions = not all(part.is_error_rate for part in constraints)
         self._is_bounded = surrogate == "probability"
-        self._is_checked = False
 
-        shape = (len(constraint.events), num_groups)
+        shape = (sum(len(part.events) for part in constraints), self._most_groups)
+        self._events_per_label = shape[0]
         self.register_buffer("multipliers", torch.zeros(shape))
         self.register_buffer("eta", torch.tensor(float(eta)))
-        # Counts and sums of rates since the last update; the first iteration whose rates or loss were not finite.
+        # Counts and sums of rates since the last update.
         self.register_buffer("_window", torch.zeros(2, *shape), persistent=False)
-        self.register_buffer("_window_loss", torch.zeros(()), persistent=False)
-        self.register_buffer("nonfinite_iteration", torch.tensor(-1), persistent=False)
         self.register_buffer("idle_updates", torch.tensor(0), persistent=False)
-        known = None if counts is None else KnownCounts(constraint, torch.as_tensor(counts), num_groups)
-        self._known_counts = known
+        # Fixed by the training table; None without one.
+        table = None if counts is None else checked_table(counts, numbers[0])
+        follows = constraints[0].follows_decisions
+        scale = None if table is None or follows else event_scale(constraints[0], table)
+        self.register_buffer("_event_scale", scale, persistent=False)
+        weights = cell_weights(table) if table is not None and reweight else None
+        self.register_buffer("_cell_weights", weights, persistent=False)
 
-    def forward(self, logits: Tensor, labels: Tensor, groups: Tensor | None = None) -> Tensor:
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Names of the rows of ``multipliers``: the constraint's events, by attribute and by label where several."""
+        names: list[str] = []
+        num_labels = len(self.multipliers) // self._events_per_label
+        for number, part in enumerate(self.constraints):
+            attribute = f"attribute{number}/" if len(self.constraints) > 1 else ""
+            for label in range(num_labels):
+                prefix = attribute + (f"label{label}/" if num_labels > 1 else "")
+                names += [prefix + event for event in part.events]
+        return tuple(names)
+
+    def forward(self, logits: Tensor, labels: Tensor, groups: Groups | None = None) -> Tensor:
         """Value of step 6: mean base loss plus the constraint's terms, a scalar.
 
         Args:
-            logits: (B,) or (B, 1) for a sigmoid, (B, C) for a softmax.
-            labels: class indices, (B,) or (B, 1).
-            groups: integer (B,), -1 for unknown; None takes those that a handler bound.
+            logits: (B,) or (B, 1) for a sigmoid, (B, C) for a softmax, (B, L) for L sigmoids.
+            labels: class indices, (B,) or (B, 1); multi-label: (B, L), 0 or 1.
+            groups: integer (B,), -1 for unknown, a tuple of them for several attributes; None takes those that a
+                handler bound.
         Raises:
             RuntimeError: the groups are neither given nor bound.
             TypeError, ValueError: the first batch is refused, see `check_first_batch`.
         """
-        logits, labels, groups = as_plain(logits), as_plain(labels), as_plain(self.take_groups(groups))
-        if not self._is_checked and not torch.compiler.is_compiling():
-            check_first_batch(logits, labels, groups, self.num_groups)
-            self._is_checked = True
+        logits, labels, attributes = self.take(logits, labels, groups)
         plain_logits, plain_labels = canonical(logits, labels)
-        base = None if plain_logits.ndim in self._entropy_ndims else self.base_loss(logits, labels)
+        if plain_labels.ndim == 2:
+            self._expect_labels(plain_labels.shape[1])
+        is_plain = _is_plain_entropy(self.base_loss, plain_logits, plain_labels)
+        base = None if is_plain else self.base_loss(logits, labels)
         with torch.autocast(logits.device.type, enabled=False):
-            return self._forward(base, plain_logits, plain_labels, groups.long())
+            return self.record(self._forward(base, plain_logits, plain_labels, attributes))
 
-    def _forward(self, base: Tensor | None, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    def _forward(self, base: Tensor | None, logits: Tensor, labels: Tensor, attributes: tuple[Tensor, ...]) -> Tensor:
         entropies = None
         if base is None:
             base = entropies = cross_entropy(logits, labels)
-        errors = surrogate_errors(logits, labels, self.surrogate, entropies)
-        if self.reweight and self._known_counts is not None:
-            if base.numel() != len(labels):
-                raise ValueError(
-                    f'reweight=True needs a base loss with reduction="none"; got {tuple(base.shape)} values for '
-                    f"{len(labels)} samples."
-                )
-            base = base.view(-1) * self._known_counts.sample_weights(labels, groups)
+        if self._cell_weights is not None:
+            base = weighted_mean(base, self._cell_weights, labels, attributes[0])
         base = base.mean()
+        errors = surrogate_errors(logits, labels, self.surrogate, entropies)
+        predictions = probabilities(logits, labels) if self._needs_predictions else None
+        events = [part(labels, predictions, errors) for part in self.constraints]
+        terms = [_terms(*event) for event in events]
+        counts, sums, dual_sums = self._cell_sums(logits, labels, events, terms, attributes)
+        if self.training and torch.is_grad_enabled():
+            self._window += torch.stack([counts, dual_sums])
+        if self._event_scale is not None:
+            coefficients = (self.multipliers + self.eta) * self._event_scale / len(labels)
+            return base + _dot(coefficients, attributes[0], terms[0], self._is_bounded)
+        return self._with_batch_means(base, counts, sums, events, terms, attributes)
 
-        is_recording = self.training and torch.is_grad_enabled()
-        weights, rates = self.constraint(labels, None, errors)
-        rates = torch.where(weights, rates, 0)  # an infinite error outside the event must not become 0 * inf
-        with torch.no_grad():
-            counted = weights.to(rates.dtype)
-            columns = [counted, rates]
-            if self.dual_rates == "hard":
-                columns.append(counted * hard_errors(logits, labels)[:, None])
-            counts, sums, *hard_sums = cell_sums(torch.cat(columns, dim=1), groups, self.num_groups).chunk(len(columns))
-            if is_recording:
-                self._window += torch.stack([counts, hard_sums[0] if hard_sums else sums])
-        if self._known_counts is not None:
-            coefficients = (self.multipliers + self.eta) * self._known_counts.scale / len(labels)
-            loss = base + _dot(coefficients, groups, rates, self._is_bounded)
-        else:
-            loss = self._with_batch_means(base, counts, sums, groups, rates)
-        if is_recording:
-            self._window_loss += loss.detach()
-        return loss
+    @torch.no_grad()
+    def _cell_sums(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        events: list[tuple[Tensor, Tensor]],
+        terms: list[Tensor],
+        attributes: tuple[Tensor, ...],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Counts, sums of rates, and the sums that move the multipliers, of every (event, group), each (C, K)."""
+        is_hard = self.dual_rates == "hard"
+        if is_hard:
+            errors = hard_errors(logits, labels).to(logits.dtype)
+            predictions = None
+            if self._needs_predictions:
+                num_classes = 2 if logits.ndim == labels.ndim else logits.shape[1]
+                predictions = F.one_hot(decisions(logits, labels), num_classes).to(logits.dtype)
+        parts = []
+        for part, (weights, _), rates, groups in zip(self.constraints, events, terms, attributes, strict=True):
+            columns = [weights.to(rates.dtype), rates]
+            if is_hard:
+                columns.append(columns[0] * part(labels, predictions, errors)[1])
+            parts.append(
+                cell_sums(torch.cat(columns, dim=1), groups, self._most_groups).view(
+                    len(columns), -1, self._most_groups
+                )
+            )
+        sums = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return sums[0], sums[1], sums[-1]
 
-    def _with_batch_means(self, base: Tensor, counts: Tensor, sums: Tensor, groups: Tensor, rates: Tensor) -> Tensor:
+    def _with_batch_means(
+        self,
+        base: Tensor,
+        counts: Tensor,
+        sums: Tensor,
+        events: list[tuple[Tensor, Tensor]],
+        terms: list[Tensor],
+        attributes: tuple[Tensor, ...],
+    ) -> Tensor:
         """Base loss plus ``2 / P_c * sum_k (...) mu[c, k]``; over all processes where there are several.
 
         The gradient with respect to a cell's mean is one number, so each sample carries it as a weight: constant for
@@ -181,7 +250,7 @@ class FairALMLoss(GroupLoss):
         """
         world_size, local_base = num_processes(), base
         if world_size > 1:
-            size = base.new_tensor(float(len(groups)))
+            size = base.new_tensor(float(len(attributes[0])))
             joined = all_reduced(
                 torch.cat([counts.flatten(), sums.flatten(), torch.stack([base.detach() * size, size])])
             )
@@ -196,7 +265,15 @@ class FairALMLoss(GroupLoss):
         else:
             gaps = group_gaps(sums / counts.clamp(min=1), counts)
             force, average_force = self.multipliers + self.eta * gaps, self.multipliers + self.eta / 2 * gaps
-        fairness = _dot(force * per_sample, groups, rates, self._is_bounded)
+        fairness: Tensor | float = 0.0
+        row = 0
+        for (weights, _), rates, groups in zip(events, terms, attributes, strict=True):
+            rows = slice(row, row + rates.shape[1])
+            row = rows.stop
+            if weights.requires_grad:  # the mean's denominator moves too: d(mu) = (d(sum w r) - mu d(sum w)) / n
+                means = _of_sample((sums / counts.clamp(min=1))[rows], groups)
+                rates = rates - means * (weights - weights.detach())
+            fairness = fairness + _dot((force * per_sample)[rows], groups, rates, self._is_bounded)
         if world_size == 1 and self.penalty == "linear":
             return base + fairness
         # The gradient is that of the force; the value is that of the joined batch. Gradients are averaged over the
@@ -204,6 +281,29 @@ class FairALMLoss(GroupLoss):
         local = world_size * (local_base + fairness)
         value = base + torch.where(comparable, average_force * per_sample * sums, 0).sum()
         return local + (value - local).detach()
+
+    def _expect_labels(self, num_labels: int) -> None:
+        """Make room for L labels' events, at the first batch or before a checkpoint's multipliers are loaded."""
+        size = num_labels * self._events_per_label
+        if len(self.multipliers) == size:
+            return
+        if self._cell_weights is not None or self._event_scale is not None:
+            raise ValueError("counts serves one label a sample; leave it out for multi-label targets.")
+        if len(self.multipliers) != self._events_per_label or torch.compiler.is_compiling():
+            raise ValueError(
+                f"the loss was made for {len(self.multipliers) // self._events_per_label} labels a sample and got "
+                f"{num_labels}; call it once on a batch before compiling it."
+            )
+        self.multipliers = self.multipliers.new_zeros(size, self._most_groups)
+        self._window = self._window.new_zeros(2, size, self._most_groups)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        saved = state_dict.get(f"{prefix}multipliers")
+        if saved is not None and saved.ndim == 2 and saved.shape[1] == self._most_groups:
+            num_labels, rest = divmod(len(saved), self._events_per_label)
+            if rest == 0 and num_labels > 1:
+                self._expect_labels(num_labels)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @torch.no_grad()
     def update_multipliers(self, found_inf: Tensor | None = None, iteration: int = 0) -> None:
@@ -217,18 +317,9 @@ class FairALMLoss(GroupLoss):
             found_inf: a fused optimizer's flag that its step moved nothing (scalar, non-zero: skipped).
             iteration: what to remember as the place of a first non-finite loss.
         """
-        window, window_loss = all_reduced(self._window), all_reduced(self._window_loss)
-        counts, sums = window[0], window[1]
+        counts, sums = all_reduced(self._window)
         gaps = group_gaps(sums / counts.clamp(min=1), counts)
-        is_bad = ~torch.isfinite(gaps.sum() + window_loss)
-        if found_inf is not None:
-            is_skipped = found_inf.to(is_bad.device) != 0
-            is_bad &= ~is_skipped
-        is_first = is_bad & (self.nonfinite_iteration < 0)
-        self.nonfinite_iteration.copy_(torch.where(is_first, iteration, self.nonfinite_iteration))
-        is_moving = self.nonfinite_iteration < 0
-        if found_inf is not None:
-            is_moving &= ~is_skipped
+        is_moving = self.end_window(found_inf, iteration, gaps.sum())
         step = self.eta if self.dual_step is None else self.dual_step
         self.multipliers += torch.where(is_moving, step * gaps, 0)
         self.idle_updates += (counts > 0).sum(dim=1).amax() < 2
@@ -238,8 +329,8 @@ class FairALMLoss(GroupLoss):
 
     def discard_window(self) -> None:
         """Forget the rates gathered since the last update, because the optimizer skipped its step."""
+        super().discard_window()
         self._window.zero_()
-        self._window_loss.zero_()
 
     def end_epoch(self) -> None:
         """Grow the penalty: ``eta *= growth``."""
@@ -248,33 +339,43 @@ class FairALMLoss(GroupLoss):
     def extra_repr(self) -> str:
         """The settings that differ between runs."""
         return (
-            f"{self.constraint}, num_groups={self.num_groups}, dual_step={self.dual_step}, "
+            f"{list(self.constraints)}, num_groups={self.num_groups}, dual_step={self.dual_step}, "
             f"dual_rates={self.dual_rates}, penalty={self.penalty}, surrogate={self.surrogate}, "
             f"reweight={self.reweight}"
         )
 
 
-def _dot(coefficients: Tensor, groups: Tensor, rates: Tensor, is_bounded: bool) -> Tensor:
-    """``sum_i sum_c coefficients[c, s_i] * rates[i, c]``; a sample of unknown group adds nothing."""
-    weights = F.pad(coefficients, (1, 0))[:, groups + 1].t()
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _terms(weights: Tensor, rates: Tensor) -> Tensor:
+    """``w * r`` of each sample and event; an infinite error outside the event does not become 0 * inf."""
+    return torch.where(weights, rates, 0) if weights.dtype == torch.bool else weights * rates
+
+
+def _of_sample(cells: Tensor, groups: Tensor) -> Tensor:
+    """The value of each sample's cell, (C, K) to (B, C); 0 for an unknown group."""
+    return F.pad(cells, (1, 0))[:, groups + 1].t()
+
+
+def _dot(coefficients: Tensor, groups: Tensor, terms: Tensor, is_bounded: bool) -> Tensor:
+    """``sum_i sum_c coefficients[c, s_i] * terms[i, c]``; a sample of unknown group adds nothing."""
+    weights = _of_sample(coefficients, groups)
     if not is_bounded:
-        rates = torch.where(weights == 0, 0, rates)  # an infinite rate of weight 0 must not become NaN
-    return (weights * rates).sum()
+        terms = torch.where(weights == 0, 0, terms)  # an infinite rate of weight 0 must not become NaN
+    return (weights * terms).sum()
 
 
-def _plain_entropy_ndims(base_loss: nn.Module) -> tuple[int, ...]:
-    """Dimensions of the canonical logits of which the base loss is just ``-log p_y``, so that one softmax serves both.
-
-    Both for a plain cross-entropy, which takes (B,) as binary; one for a plain binary one; none for any other loss.
-    """
+def _is_plain_entropy(base_loss: nn.Module, logits: Tensor, labels: Tensor) -> bool:
+    """Whether the base loss is just ``-log p_y`` of these canonical tensors, so that one softmax serves both."""
     if getattr(base_loss, "reduction", None) not in ("mean", "none"):
-        return ()
+        return False
     if type(base_loss) is nn.CrossEntropyLoss:
-        is_plain = base_loss.weight is None and base_loss.label_smoothing == 0 and base_loss.ignore_index < 0
-        return (1, 2) if is_plain else ()
+        return base_loss.weight is None and base_loss.label_smoothing == 0 and base_loss.ignore_index < 0
     if type(base_loss) is nn.BCEWithLogitsLoss:
-        return (1,) if base_loss.weight is None and base_loss.pos_weight is None else ()
-    return ()
+        return logits.ndim == labels.ndim and base_loss.weight is None and base_loss.pos_weight is None
+    return False
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -8,14 +8,17 @@ from torch import Tensor
 __all__ = ["check_first_batch", "check_groups"]
 
 
-def check_first_batch(logits: Tensor, labels: Tensor, groups: Tensor, num_groups: int) -> None:
+def check_first_batch(
+    logits: Tensor, labels: Tensor, groups: Tensor, num_groups: int, *, multi_label: bool = False
+) -> None:
     """Refuse a first batch whose shapes, labels or group ids cannot be what the loss needs.
 
     Args:
-        logits: (B,), (B, 1) or (B, C).
-        labels: (B,) or (B, 1), class indices.
+        logits: (B,), (B, 1), (B, C) or, multi-label, (B, L).
+        labels: (B,) or (B, 1), class indices; multi-label: (B, L), 0 or 1.
         groups: (B,), integer, -1 for unknown.
         num_groups: K.
+        multi_label: whether labels (B, L) with L >= 2 are a set of labels; one-hot targets otherwise, and refused.
     Raises:
         TypeError: group ids are not integers.
         ValueError: shapes disagree, labels are soft or out of range, or an id is neither -1 nor in 0..K-1.
@@ -26,16 +29,22 @@ def check_first_batch(logits: Tensor, labels: Tensor, groups: Tensor, num_groups
             f"fairpool constrains classification: logits must have shape (B,), (B, 1) or (B, C); got {shapes}. "
             "Segmentation and regression targets are not supported."
         )
-    if labels.ndim == 2 and labels.shape[1] > 1:
+    is_multi_label = labels.ndim == 2 and labels.shape[1] > 1
+    if is_multi_label and not multi_label:
         raise ValueError(
             f"labels must be class indices of shape (B,) or (B, 1); got {shapes}. One-hot labels become indices with "
-            "labels.argmax(1); multi-label targets are not supported yet."
+            "labels.argmax(1); for several labels a sample use torch.nn.BCEWithLogitsLoss as the base loss."
+        )
+    if is_multi_label and logits.shape != labels.shape:
+        raise ValueError(
+            f"multi-label targets (B, L) need one logit a label; got {shapes}. For class indices pass labels (B,)."
         )
     if labels.ndim not in (1, 2) or groups.ndim != 1 or not logits.shape[0] == labels.shape[0] == groups.shape[0]:
         raise ValueError(f"logits, labels and groups must hold the same samples; got {shapes}.")
     if labels.is_floating_point() and bool((labels != labels.round()).any()):
         raise ValueError("labels must be class indices; found fractions. Soft labels are not supported.")
-    num_classes = logits.shape[1] if logits.ndim == 2 and logits.shape[1] > 1 else 2
+    is_softmax = logits.ndim == 2 and logits.shape[1] > 1 and not is_multi_label
+    num_classes = logits.shape[1] if is_softmax else 2
     outside = labels[(labels < 0) | (labels >= num_classes)]
     if outside.numel():
         raise ValueError(
@@ -43,7 +52,7 @@ def check_first_batch(logits: Tensor, labels: Tensor, groups: Tensor, num_groups
             "Drop samples of unknown label before training."
         )
     check_groups(groups, num_groups)
-    if logits.ndim == 2 and logits.shape[1] > 1 and logits.shape[0] > 1:
+    if is_softmax and logits.shape[0] > 1:
         looks_like_probabilities = (logits >= 0).all() & ((logits.sum(dim=1) - 1).abs() < 1e-3).all()
         if bool(looks_like_probabilities):
             warnings.warn(

@@ -1,13 +1,23 @@
 """Errors of single samples from logits: the surrogates that train, the hard error that counts, and the label's shape.
 
-Logits of shape (B,) or (B, 1) are binary with a sigmoid; (B, C) is a softmax over C classes.
+Logits of shape (B,) or (B, 1) are binary with a sigmoid; (B, C) is a softmax over C classes; with labels (B, L) of
+L >= 2, logits (B, L) are L sigmoids. So in canonical form, logits as many-dimensional as the labels are sigmoids.
 """
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
 from torch import Tensor
 
-__all__ = ["SURROGATES", "as_plain", "canonical", "cross_entropy", "hard_errors", "surrogate_errors"]
+__all__ = [
+    "SURROGATES",
+    "as_plain",
+    "canonical",
+    "cross_entropy",
+    "decisions",
+    "hard_errors",
+    "probabilities",
+    "surrogate_errors",
+]
 
 SURROGATES = ("probability", "cross_entropy", "hinge")
 
@@ -19,34 +29,50 @@ def as_plain(tensor: Tensor) -> Tensor:
 
 
 def canonical(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits as (B,) for binary or (B, C) in at least single precision, labels as int64 (B,).
+    """Logits as (B,) for binary, (B, C) or (B, L) in at least single precision, labels as int64 (B,) or (B, L).
 
     Args:
-        logits: (B,), (B, 1) or (B, C).
-        labels: (B,) or (B, 1), class indices of any dtype.
+        logits: (B,), (B, 1), (B, C) or, with labels (B, L), (B, L).
+        labels: (B,), (B, 1) or multi-label (B, L), class indices of any dtype.
     """
     if logits.ndim == 2 and logits.shape[1] == 1:
         logits = logits.squeeze(1)
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    if labels.ndim == 2:
+    if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels.squeeze(1)
     return logits, labels.long()
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """``-log p_y`` of each sample, (B,), from canonical logits and labels.
+    """``-log p_y`` of each sample, in the shape of the labels, from canonical logits and labels.
 
     >>> cross_entropy(torch.zeros(1, 4), torch.tensor([2])).exp()
     tensor([4.])
     """
-    if logits.ndim == 1:
+    if logits.ndim == labels.ndim:
         return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none")
     return F.cross_entropy(logits, labels, reduction="none")
 
 
+def probabilities(logits: Tensor, labels: Tensor) -> Tensor:
+    """Probability of each class, (B, C), or (B, L, 2) for multi-label, from canonical logits and labels.
+
+    >>> probabilities(torch.zeros(1), torch.tensor([1]))
+    tensor([[0.5000, 0.5000]])
+    """
+    if logits.ndim == labels.ndim:
+        return torch.sigmoid(torch.stack([-logits, logits], dim=-1))
+    return logits.softmax(dim=1)
+
+
+def decisions(logits: Tensor, labels: Tensor) -> Tensor:
+    """Decided class of each sample (largest logit; a sigmoid's: logit > 0), int64 in the shape of the labels."""
+    return (logits > 0).long() if logits.ndim == labels.ndim else logits.argmax(dim=1)
+
+
 def surrogate_errors(logits: Tensor, labels: Tensor, surrogate: str, entropies: Tensor | None = None) -> Tensor:
-    """Differentiable stand-in for the error of each sample, (B,), from canonical logits and labels.
+    """Differentiable stand-in for the error of each sample, in the shape of the labels, from canonical tensors.
 
     ``"probability"`` is ``1 - p_y``, bounded in [0, 1]. ``"cross_entropy"`` is ``-log p_y`` (the authors' released
     code) and ``"hinge"`` is ``max(0, 1 - margin)``, the margin of the true class over the best other one (their
@@ -65,13 +91,12 @@ def surrogate_errors(logits: Tensor, labels: Tensor, surrogate: str, entropies: 
 
 
 def hard_errors(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether the decision (largest logit; binary: logit > 0) misses the label, boolean (B,)."""
-    decisions = logits > 0 if logits.ndim == 1 else logits.argmax(dim=1)
-    return decisions != labels
+    """Whether the decision misses the label, boolean in the shape of the labels."""
+    return decisions(logits, labels) != labels
 
 
 def _margins(logits: Tensor, labels: Tensor) -> Tensor:
-    if logits.ndim == 1:
+    if logits.ndim == labels.ndim:
         return torch.where(labels == 1, logits, -logits)
     is_true = F.one_hot(labels, logits.shape[1]).bool()
     best_other = logits.masked_fill(is_true, -torch.inf).amax(dim=1)
