@@ -13,7 +13,7 @@ from fairpool.constraints import CONSTRAINTS
 if TYPE_CHECKING:
     from monai.bundle import ConfigWorkflow
 
-__all__ = ["UNCONSTRAINED", "Bundle", "find_bundle", "parse_overrides"]
+__all__ = ["UNCONSTRAINED", "Bundle", "constraint_config", "find_bundle", "parse_overrides"]
 
 UNCONSTRAINED = "unconstrained"
 
@@ -83,7 +83,7 @@ class Bundle:
         known = self.keys([method], overlays)[method]
         wanted = {key: value for key, value in overrides.items() if key in known}
         if "constraint" in known:
-            wanted["constraint"] = {"_target_": f"fairpool.{CONSTRAINTS[constraint].__name__}"}
+            wanted["constraint"] = constraint_config(constraint)
         workflow = self.workflow("train", files, wanted)
         workflow.initialize()
         return workflow
@@ -100,6 +100,11 @@ class Bundle:
             logging_file=False,
             **{"bundle_root": str(self.folder), **overrides},
         )
+
+
+def constraint_config(name: str) -> dict[str, str]:
+    """The configuration item of a constraint, by the word of the command line."""
+    return {"_target_": f"fairpool.{CONSTRAINTS[name].__name__}"}
 
 
 def find_bundle(pipeline: str, *, trust_config: bool = False) -> Bundle:

@@ -10,9 +10,11 @@ from fairpool.study import RunResult, Study, StudyObserver, load_result, parse_c
 from fairpool.study_run import StudyRun
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from fairpool.data.pool import Pool
 
-__all__ = ["RunResult", "Study", "StudyObserver", "run_study"]
+__all__ = ["RunResult", "Study", "StudyObserver", "prepare_data", "run_methods", "run_study"]
 
 
 def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], str]:
@@ -29,35 +31,65 @@ def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], s
     from fairpool.tracking import naming_store_failures, open_experiment
 
     client, experiment_id = open_experiment(study.tracking_uri, study.bundle.name)
-    pool, notes = _prepare_data(study, observer)
+    pool, notes = prepare_data(study, observer)
     fingerprint = pool.fingerprint()
     identity = study.identity(fingerprint)
     folder = study.output_dir / identity
-    results = []
     with naming_store_failures(study.tracking_uri):
-        for number, (method, seed) in enumerate(study.run_keys, start=1):
-            run_dir = folder / f"{method}-seed{seed}"
-            result = load_result(run_dir)
-            was_there = result is not None
-            run = StudyRun(study, client, experiment_id, identity, fingerprint, method, seed, run_dir)
-            run.end_abandoned(result)
-            if result is None:
-                result = run.train_and_test(observer, number)
-            observer.run_finished(result, was_there=was_there)
-            results.append(result)
+        results = run_methods(study, client, experiment_id, fingerprint, observer)
         everything = results + _other_results(folder, results)
         summary_id = write_summary(client, experiment_id, study, identity, everything, notes, folder)
     return results, summary_id
 
 
-def _prepare_data(study: Study, observer: StudyObserver) -> tuple["Pool", list[str]]:
-    """The pool of the first seed, after every image was read and every seed's split was found possible."""
+def run_methods(
+    study: Study, client: "MlflowClient", experiment_id: str, fingerprint: str, observer: StudyObserver
+) -> list[RunResult]:
+    """Run what is not there yet, without a summary, on data that `prepare_data` has found good.
+
+    Args:
+        study: what is to be run.
+        client: of the tracking store.
+        experiment_id: of the study's experiment there.
+        fingerprint: of the study's pool.
+        observer: shows the progress.
+    Returns:
+        the results in the order of ``study.run_keys``.
+    Raises:
+        RuntimeError: a run failed; the finished runs are kept.
+        MlflowException: the store failed.
+    """
+    identity = study.identity(fingerprint)
+    results = []
+    for number, (method, seed) in enumerate(study.run_keys, start=1):
+        run_dir = study.output_dir / identity / f"{method}-seed{seed}"
+        result = load_result(run_dir)
+        was_there = result is not None
+        run = StudyRun(study, client, experiment_id, identity, fingerprint, method, seed, run_dir)
+        run.end_abandoned(result)
+        if result is None:
+            result = run.train_and_test(observer, number)
+        observer.run_finished(result, was_there=was_there)
+        results.append(result)
+    return results
+
+
+def prepare_data(study: Study, observer: StudyObserver) -> tuple["Pool", list[str]]:
+    """The pool of the first seed, after every image was read and every seed's split was found possible.
+
+    Returns:
+        the pool, and sentences that a reader of the results should know.
+    Raises:
+        DataError: the data cannot be used.
+    """
     first: Pool | None = None
     for seed in range(study.first_seed, study.first_seed + study.seeds):
         parsed = parse_config(study, study.methods[0], seed)
         pool: Pool = parsed("pool")
         if first is None:
             first = pool
+            _check_events(study.constraint, first)
+            _check_losses(study, first)
             notes = pool.notes()
             notes += pool.prepare(
                 parsed("image_size"), parsed("cache_dir"), value_range=parsed("value_range"), progress=observer.images
@@ -65,7 +97,6 @@ def _prepare_data(study: Study, observer: StudyObserver) -> tuple["Pool", list[s
         else:
             pool.check_equal_images(first.digests)  # another seed, another split
     assert first is not None  # a study has at least one seed
-    _check_events(study.constraint, first)
     for sentence in notes:
         observer.note(sentence)
     return first, notes
@@ -82,6 +113,15 @@ def _check_events(name: str, pool: "Pool") -> None:
             f'the constraint "{name}" compares sites in {", ".join(constraint.events)}, of which fewer than two sites '
             "have training cases: there is nothing to constrain. Choose another constraint."
         )
+
+
+def _check_losses(study: Study, pool: "Pool") -> None:
+    """Refuse a method that has no form for the study's constraint, or cannot be built for another reason."""
+    for method in study.methods:
+        try:
+            parse_config(study, method, study.first_seed, pool)("loss")
+        except ValueError as error:
+            raise ValueError(f'the method "{method}" with the constraint {study.constraint}: {error}') from error
 
 
 def _other_results(folder: Path, results: Sequence[RunResult]) -> list[RunResult]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from fairpool.bundle import Bundle, did_you_mean
+from fairpool.bundle import Bundle, constraint_config, did_you_mean
 from fairpool.constraints import CONSTRAINTS
 from fairpool.errors import DataError
 
@@ -119,16 +119,19 @@ class StudyObserver(Protocol):
         """A run ended, or had ended in an earlier call."""
 
 
-def parse_config(study: Study, method: str, seed: int) -> Any:
-    """A function from configuration keys to their values, without building what is not asked for."""
+def parse_config(study: Study, method: str, seed: int, pool: Any = None) -> Any:
+    """A function from configuration keys to their values, without building what is not asked for, nor a given pool."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
     parser.read_config(study.bundle.config_files(method, study.overlays))
     known = study.bundle.keys([method], study.overlays)[method]
-    for key, value in {**study.overrides, "seed": seed, "bundle_root": str(study.bundle.folder)}.items():
+    given = {"seed": seed, "bundle_root": str(study.bundle.folder), "constraint": constraint_config(study.constraint)}
+    for key, value in {**study.overrides, **given}.items():
         if key in known:
             parser.set(value, key)
+    if pool is not None:
+        parser.set(pool, "pool")
     parser.parse()
     return _unwrapped(parser.get_parsed_content)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "SiteReport", "report_metrics"]
 
-_GAPS = ("deo", "fpr_gap", "eodds_gap", "ddp", "worst_group_error")
+_GAPS = ("deo", "fpr_gap", "eodds_gap", "ddp", "selection_gap", "fdr_gap", "worst_group_error")
 FIGURES = ("error", "balanced_error", *_GAPS)
 """The figures over all sites, by the names of a run's metrics; each may be the key metric."""
 
@@ -25,8 +25,8 @@ class SiteReport:
     """Counts an evaluator's decisions by site and publishes the rates as floats in ``engine.state.metrics``.
 
     Serves as a handler, and as MONAI's ``key_val_metric={"error": SiteReport(...)}``: the key names the figure, one of
-    ``error``, ``balanced_error``, ``deo``, ``fpr_gap``, ``eodds_gap``, ``ddp``, ``worst_group_error``; all of them are
-    lower-better, so pass ``metric_cmp_fn=lambda current, best: current < best``. A figure without an estimate (no such
+    ``error``, ``balanced_error``, ``deo``, ``fpr_gap``, ``eodds_gap``, ``ddp``, ``selection_gap``, ``fdr_gap``,
+    ``worst_group_error``; all of them are lower-better, so pass ``metric_cmp_fn=lambda current, best: current < best``. A figure without an estimate (no such
     case, or fewer than two sites) is left out, never NaN.
 
     Args:

@@ -38,7 +38,8 @@ class Adversary(nn.Module):
         sharp = probabilities((1 + self.sharpness.abs()) * logits, labels)
         if self.sees_label:
             sharp = (sharp[:, :, None] * F.one_hot(labels, self.num_classes)[:, None, :]).flatten(1)
-        return self.guess(sharp)
+        guesses: Tensor = self.guess(sharp)
+        return guesses
 
 
 class AdversarialLoss(GroupLoss):
@@ -119,7 +120,8 @@ class AdversarialLoss(GroupLoss):
             def guess_loss(adversary: Callable[..., Tensor], seen: Tensor) -> Tensor:
                 guesses = adversary(seen, plain_labels)
                 entropies = F.cross_entropy(guesses, sites.clamp(min=0), reduction="none")
-                return torch.where(is_member, entropies, 0).sum() / is_member.sum().clamp(min=1)
+                mean: Tensor = torch.where(is_member, entropies, 0).sum() / is_member.sum().clamp(min=1)
+                return mean
 
             if not (self.training and torch.is_grad_enabled()):
                 return base - self.strength * guess_loss(self.adversary, plain_logits)
@@ -179,10 +181,14 @@ def _projection(base: Tensor, against: Tensor, logits: Tensor) -> Tensor:
         return torch.zeros_like(base)
     first = torch.autograd.grad(base, parameters, retain_graph=True, allow_unused=True)
     second = torch.autograd.grad(against, parameters, retain_graph=True, allow_unused=True)
-    pairs = [(a.float(), b.float()) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    pairs = [(_wide(a), _wide(b)) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     inner = torch.stack([(a * b).sum() for a, b in pairs]).sum()
     square = torch.stack([(b * b).sum() for _, b in pairs]).sum()
     return torch.where(square > 0, inner / square, 0)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _leaves(tensor: Tensor) -> list[Tensor]:

@@ -1,0 +1,50 @@
+"""``fairpool evaluate``: score new images with a trained model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fairpool.commands.options import Image, Patient, Positive, Site
+from fairpool.commands.outcome import quieten, refuse_usage
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A run's model.pt.")],
+    manifest: Annotated[Path, typer.Option("--manifest", help="Table of images: .csv, .tsv or .parquet.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the images; default: the manifest's.")] = None,
+    image_column: Image = "image",
+    label_column: Annotated[
+        str | None, typer.Option("--label-column", help="Column of the labels; without it, only scores are written.")
+    ] = None,
+    positive: Positive = None,
+    site_column: Site = "site",
+    patient_column: Patient = None,
+    output: Annotated[Path, typer.Option("--output", help="The scores, as .csv or .parquet.")] = Path("scores.csv"),
+) -> None:
+    """Score new images with a trained model, sites it never saw included, and report errors by site."""
+    from fairpool.evaluation import evaluate_checkpoint
+    from fairpool.terminal import Terminal
+
+    if output.suffix not in (".csv", ".parquet"):
+        refuse_usage(f'--output must end in .csv or .parquet, got "{output.name}".')
+    quieten()
+    terminal = Terminal()
+    with terminal:
+        evaluation = evaluate_checkpoint(
+            checkpoint,
+            manifest,
+            columns={
+                "image_column": image_column,
+                "label_column": label_column,
+                "positive": positive,
+                "site_column": site_column,
+                "patient_column": patient_column,
+            },
+            root_dir=data,
+            progress=terminal.images,
+        )
+        evaluation.write(output)
+    terminal.show_evaluation(evaluation, output)
