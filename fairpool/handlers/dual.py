@@ -20,7 +20,7 @@ class FairALMHandler(OptimizerStepHandler):
     Binds ``engine.state.batch[group_key]`` before the engine calls ``loss(pred, label)``. The multipliers follow the
     optimizer itself, through its step hook, so gradient accumulation, a step that the AMP scaler skips and a fused
     optimizer that moved nothing are counted as what they are. Ends the run at an epoch's end when the loss was not
-    finite, naming the first place.
+    finite, naming the first place, or when an event of the constraint had no sample.
 
     Args:
         loss: the engine's loss function, one of `fairpool.losses`.
@@ -39,6 +39,7 @@ class FairALMHandler(OptimizerStepHandler):
         if not isinstance(loss, GroupLoss):
             raise TypeError(f"loss must be one of fairpool.losses, got {type(loss).__name__}.")
         self.loss = loss
+        self._has_updated = False
         self.group_keys = (group_key,) if isinstance(group_key, str) else tuple(group_key)
 
     def attach(self, engine: Any) -> None:
@@ -58,6 +59,7 @@ class FairALMHandler(OptimizerStepHandler):
 
     def after_step(self, engine: Any, found_inf: Tensor | None) -> None:
         """Move the multipliers."""
+        self._has_updated = True
         self.loss.update_multipliers(found_inf, engine.state.iteration)
 
     def after_skipped_step(self, engine: Any) -> None:
@@ -65,8 +67,16 @@ class FairALMHandler(OptimizerStepHandler):
         self.loss.discard_window()
 
     def end_epoch(self, engine: Any) -> None:
-        """Refuse to go on after a non-finite loss; grow the penalty."""
+        """Refuse to go on after a non-finite loss, or with an event that never occurs; grow the penalty."""
         refuse_nonfinite(int(self.loss.nonfinite_iteration), engine.state.epoch_length)
+        unseen = self.loss.unseen_events() if self._has_updated else ()  # the scaler may have skipped a whole epoch
+        self._has_updated = False
+        if unseen:
+            raise RuntimeError(
+                f"the event {', '.join(map(repr, unseen))} did not occur in epoch {engine.state.epoch}: no training "
+                "sample of a known site has that label, so the constraint does nothing. Choose another constraint, or "
+                "look at the labels."
+            )
         self.loss.end_epoch()
 
     def _bind(self, engine: Any) -> None:

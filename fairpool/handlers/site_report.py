@@ -26,8 +26,10 @@ class SiteReport:
 
     Serves as a handler, and as MONAI's ``key_val_metric={"error": SiteReport(...)}``: the key names the figure, one of
     ``error``, ``balanced_error``, ``deo``, ``fpr_gap``, ``eodds_gap``, ``ddp``, ``selection_gap``, ``fdr_gap``,
-    ``worst_group_error``; all of them are lower-better, so pass ``metric_cmp_fn=lambda current, best: current < best``. A figure without an estimate (no such
-    case, or fewer than two sites) is left out, never NaN.
+    ``worst_group_error``; all of them are lower-better, so pass
+    ``metric_cmp_fn=lambda current, best: current < best``. Beside them stand ``error``, ``fnr``, ``fpr``, ``fdr`` and
+    ``selection_rate`` of each site. A figure without an estimate (no such case, or fewer than two sites) is left out,
+    never NaN.
 
     Args:
         sites: names for the metrics, by id: a `SiteVocabulary`, or slugs.
@@ -116,7 +118,7 @@ def report_metrics(report: GroupReport, slugs: Sequence[str]) -> dict[str, float
     """
     figures = {"error": report.overall_error, "balanced_error": report.balanced_error}
     figures |= {gap: getattr(report, gap) for gap in _GAPS}
-    for rate in ("error", "fnr", "fpr"):
+    for rate in ("error", "fnr", "fpr", "fdr", "selection_rate"):
         values: list[float] = getattr(report, rate).tolist()
         figures |= {f"{rate}/{slug}": value for slug, value in zip(slugs, values, strict=True)}
     return {name: value for name, value in figures.items() if not isnan(value)}

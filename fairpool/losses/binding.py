@@ -128,6 +128,10 @@ class GroupLoss(nn.Module):
     def end_epoch(self) -> None:
         """Apply what changes once an epoch."""
 
+    def unseen_events(self) -> tuple[str, ...]:
+        """Names of the events that the labels of this epoch left empty; a loss without events has none."""
+        return ()
+
 
 def num_processes() -> int:
     """Number of processes that train together."""

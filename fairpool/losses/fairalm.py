@@ -70,6 +70,7 @@ class FairALMLoss(GroupLoss):
     eta: Tensor
     _window: Tensor
     idle_updates: Tensor
+    _epoch_samples: Tensor
     _event_scale: Tensor | None
     _cell_weights: Tensor | None
 
@@ -144,6 +145,7 @@ class FairALMLoss(GroupLoss):
         # Counts and sums of rates since the last update.
         self.register_buffer("_window", torch.zeros(2, *shape), persistent=False)
         self.register_buffer("idle_updates", torch.tensor(0), persistent=False)
+        self.register_buffer("_epoch_samples", torch.zeros(shape[0]), persistent=False)
         # Fixed by the training table; None without one.
         table = None if counts is None else checked_table(counts, numbers[0])
         follows = constraints[0].follows_decisions
@@ -296,6 +298,7 @@ class FairALMLoss(GroupLoss):
             )
         self.multipliers = self.multipliers.new_zeros(size, self._most_groups)
         self._window = self._window.new_zeros(2, size, self._most_groups)
+        self._epoch_samples = self._epoch_samples.new_zeros(size)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         saved = state_dict.get(f"{prefix}multipliers")
@@ -322,6 +325,7 @@ class FairALMLoss(GroupLoss):
         is_moving = self.end_window(found_inf, iteration, gaps.sum())
         step = self.eta if self.dual_step is None else self.dual_step
         self.multipliers += torch.where(is_moving, step * gaps, 0)
+        self._epoch_samples += counts.sum(dim=1)
         self.idle_updates += (counts > 0).sum(dim=1).amax() < 2
         if self.max_multiplier is not None:
             self.multipliers.clamp_(-self.max_multiplier, self.max_multiplier)
@@ -335,6 +339,17 @@ class FairALMLoss(GroupLoss):
     def end_epoch(self) -> None:
         """Grow the penalty: ``eta *= growth``."""
         self.eta *= self.growth
+        self._epoch_samples.zero_()
+
+    def unseen_events(self) -> tuple[str, ...]:
+        """Names of the events by label in which no sample of a known group was since the last `end_epoch`.
+
+        Decisions may leave an event empty for a while; labels that do have nothing to constrain. Waits for the device.
+        """
+        num_labels = len(self.multipliers) // self._events_per_label
+        by_label = [not part.follows_decisions for part in self.constraints for _ in part.events * num_labels]
+        rows = zip(self.events, by_label, self._epoch_samples.tolist(), strict=True)
+        return tuple(name for name, is_by_label, samples in rows if is_by_label and samples == 0)
 
     def extra_repr(self) -> str:
         """The settings that differ between runs."""

@@ -10,7 +10,7 @@ from skipped_steps import overflow_at
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from fairpool import EqualizedOdds, EqualOpportunity, FairALMHandler, FairALMLoss
+from fairpool import EqualizedOdds, EqualOpportunity, FairALMHandler, FairALMLoss, PredictiveParity
 from fairpool.handlers.dual import groups_of
 
 
@@ -377,3 +377,18 @@ def test_the_handler_works_with_any_optimizer(train):
         trainer = train(loss, [FairALMHandler(loss)], network=network, optimizer=make(network.parameters()))
         trainer.run()
         assert float(loss.multipliers.abs().max()) > 0
+
+
+def test_an_event_that_never_occurs_in_an_epoch_ends_the_run_naming_it(train):
+    loss = FairALMLoss(torch.nn.CrossEntropyLoss(), EqualOpportunity(label=7), num_groups=3)
+    with pytest.raises(RuntimeError, match="the event 'y7' did not occur in epoch 1"):
+        train(loss, [FairALMHandler(loss, group_key="site")], epochs=2).run()
+
+
+def test_decisions_may_leave_an_event_empty(train):
+    loss = FairALMLoss(torch.nn.CrossEntropyLoss(), PredictiveParity(), num_groups=3)
+    network = torch.nn.Linear(5, 2)
+    torch.nn.init.constant_(network.bias, 0.0)
+    network.bias.data[0] = 1e4  # nobody is predicted positive
+    train(loss, [FairALMHandler(loss, group_key="site")], network=network).run()
+    assert bool((loss.multipliers == 0).all())

@@ -58,8 +58,11 @@ def slow_metrics(cases, is_positive=lambda image: image[1] > image[0]):
         rate(f"error/{slug}", sum(y != p for y, p in own), len(own))
         rate(f"fnr/{slug}", sum(p == 0 for y, p in own if y == 1), sum(y == 1 for y, _ in own))
         rate(f"fpr/{slug}", sum(p == 1 for y, p in own if y == 0), sum(y == 0 for y, _ in own))
+        rate(f"fdr/{slug}", sum(y == 0 for y, p in own if p == 1), sum(p == 1 for _, p in own))
+        rate(f"selection_rate/{slug}", sum(p == 1 for _, p in own), len(own))
     rate("error", sum(y != p for _, y, p in rows), len(rows))
-    for gap, kind in (("deo", "fnr"), ("fpr_gap", "fpr"), ("ddp", "error")):
+    kinds = {"deo": "fnr", "fpr_gap": "fpr", "ddp": "error", "selection_gap": "selection_rate", "fdr_gap": "fdr"}
+    for gap, kind in kinds.items():
         values = [rates[f"{kind}/{slug}"] for slug in SITES if f"{kind}/{slug}" in rates]
         if len(values) > 1:
             rates[gap] = max(values) - min(values)

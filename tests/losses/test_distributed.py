@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from fairpool import EqualizedOdds, FairALMLoss
+from fairpool import DemographicParity, EqualizedOdds, FairALMLoss, PredictiveParity
 
 COUNTS = [[6, 3, 4, 2], [2, 5, 3, 7]]
 # Options of the loss, and the sizes of both processes' batches.
@@ -27,6 +27,9 @@ CASES = {
     "reweight": ({"counts": COUNTS, "reweight": True, "dual_rates": "hard"}, (6, 6)),
     "lonely": ({}, (4, 4)),
     "accumulate": ({"penalty": "quadratic"}, (4, 8)),
+    "demographic parity": ({"constraint": DemographicParity(), "penalty": "quadratic", "dual_rates": "hard"}, (5, 9)),
+    "predictive parity": ({"constraint": PredictiveParity()}, (6, 9)),
+    "two attributes": ({"constraint": [EqualizedOdds(), PredictiveParity()], "penalty": "quadratic"}, (5, 9)),
     "nan": ({}, (5, 9)),
     "nan, counts": ({"counts": COUNTS, "dual_rates": "hard"}, (6, 6)),  # neither loss nor rates tell the other process
 }
@@ -59,14 +62,18 @@ def train(case, rank=None):
         network.weight.copy_(torch.linspace(-1, 1, 8).view(2, 4))
     model = network if rank is None else nn.parallel.DistributedDataParallel(network)
     base = nn.CrossEntropyLoss(reduction="none" if options.get("reweight") else "mean")
-    loss = FairALMLoss(base, EqualizedOdds(), 4, **({"eta": 0.25} | options)).double()
+    options = {"eta": 0.25, "constraint": EqualizedOdds()} | options
+    number_of_attributes = len(options["constraint"]) if isinstance(options["constraint"], list) else 0
+    num_groups = [4] * number_of_attributes or 4
+    loss = FairALMLoss(base, num_groups=num_groups, **options).double()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
     rows = []
     for step, parts in enumerate(batches_of(case)):
         images, labels, groups = (
             parts[rank] if rank is not None else (torch.cat(column) for column in zip(*parts, strict=True))
         )
-        value = loss(model(images), labels, groups)
+        attributes = (groups, (groups - 1).clamp(min=-1))[:number_of_attributes] or groups
+        value = loss(model(images), labels, attributes)
         value.backward()
         row = {"loss": value.item(), "gradient": network.weight.grad.flatten().tolist()}
         if case != "accumulate" or step == STEPS - 1:
