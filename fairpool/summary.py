@@ -1,9 +1,9 @@
-"""The comparison of a study's methods: table, box plots, saliency panel, and the summary run that holds them."""
+"""The comparison of a study's methods: tables, box plots, saliency panel, and the summary run that holds them."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from fairpool.handlers.site_report import FIGURES
 from fairpool.metrics import GroupReport, group_report
 from fairpool.study import RunResult, Study, parse_config
 from fairpool.tracking import log_metrics, log_params
+from fairpool.uncertainty import gap_table, interval_table, paired_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +63,7 @@ def box_plots(results: Sequence[RunResult]) -> "Figure":
     from matplotlib.figure import Figure
 
     methods = list(dict.fromkeys(result.method for result in results))
-    figure = Figure(figsize=(4.2 * 2, 3.6), layout="constrained")
+    figure = Figure(figsize=(2 * max(4.2, 0.8 * len(methods)), 3.6), layout="constrained")
     titles = {"error": "test error", "deo": "test DEO (largest FNR difference between sites)"}
     for axis, name in zip(figure.subplots(1, 2), titles, strict=True):
         values = [
@@ -72,7 +73,8 @@ def box_plots(results: Sequence[RunResult]) -> "Figure":
         axis.boxplot(values, widths=0.5, medianprops={"color": "black"}, showfliers=False)
         for position, points in enumerate(values, start=1):
             axis.plot(np.full(len(points), position), points, "o", alpha=0.6, markersize=5)
-        axis.set_xticks(range(1, len(methods) + 1), methods)
+        labels: dict[str, Any] = {"rotation": 30, "ha": "right"} if len(methods) > 3 else {}
+        axis.set_xticks(range(1, len(methods) + 1), methods, **labels)
         axis.set_ylim(bottom=0)
         axis.set_ylabel("percent" if name == "error" else "points")
         axis.set_title(titles[name], fontsize=10)
@@ -112,7 +114,16 @@ def write_summary(
     seeds = len({result.seed for result in results})
     log_metrics(client, run_id, metrics, step=seeds)
 
-    client.log_text(run_id, table.to_csv(), "comparison.csv")
+    num_folds = int(study.overrides.get("num_folds") or 0)
+    tables = {
+        "comparison": table.reset_index(),
+        "intervals": interval_table(results, num_folds),
+        "gaps": gap_table(results),
+        "paired": paired_table(results),
+    }
+    for name, content in tables.items():
+        client.log_text(run_id, content.to_csv(index=False), f"{name}.csv")
+        content.to_csv(folder / f"{name}.csv", index=False)
     client.log_text(run_id, json.dumps(list(notes), ensure_ascii=False, indent=1), "notes.json")
     client.log_text(run_id, _per_seed(results).to_csv(index=False), "seeds.csv")
     figure = box_plots(results)
@@ -121,7 +132,6 @@ def write_summary(
     panel = _saliency(study, results)
     client.log_figure(run_id, panel, "saliency.png")
     panel.savefig(folder / "saliency.png", dpi=120)
-    table.to_csv(folder / "comparison.csv")
     client.set_terminated(run_id, "FINISHED")
     return run_id
 

@@ -17,13 +17,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from fairpool.result_tables import comparison_sentences, counts_table, figures_table, wrong_of
+
 if TYPE_CHECKING:
     from fairpool.evaluation import Evaluation
     from fairpool.experiment import RunResult, Study
 
 __all__ = ["Terminal"]
-
-_SHOWN_SITES = 12
 
 
 class Terminal:
@@ -95,42 +95,16 @@ class Terminal:
 
     def show_results(self, study: "Study", results: "Sequence[RunResult]", summary_id: str) -> None:
         """The comparison of the methods, the counts behind the rates by site, and where to look next."""
-        from fairpool.summary import comparison, pooled_reports
-
-        table = comparison(results)
-        methods = list(dict.fromkeys(result.method for result in results))
-        seeds = len({result.seed for result in results})
-        over = f"{seeds} seeds" if seeds > 1 else "one seed"
-        spread = "mean ± standard deviation over " if seeds > 1 else ""
-        repeats = " (an image can be in several)" if seeds > 1 and not study.overrides.get("num_folds") else ""
-        sites = dict(zip(results[0].slugs, results[0].sites, strict=True))
-        figures = {"error": "error", "balanced_error": "balanced error", "deo": "DEO (FNR gap)", "fpr_gap": "FPR gap"}
-        for slug in list(sites)[:_SHOWN_SITES]:
-            figures[f"error/{slug}"] = f"error at {escape(sites[slug])}"
-        grid = Table(title=f"Test, percent: {spread}{over} ({study.constraint})")
-        grid.add_column("")
-        for method in methods:
-            grid.add_column(method, justify="right")
-        for name, title in figures.items():
-            cells = [_mean_and_std(table, method, name) for method in methods]
-            grid.add_row(title, *cells)
-        self.console.print(grid)
-
-        pooled = pooled_reports(results)
-        counts = Table(title=f"Errors by site, counted over the test sets of {over}{repeats}: wrong of cases")
-        counts.add_column("site")
-        for method in methods:
-            counts.add_column(f"{method}: missed positives", justify="right")
-            counts.add_column("false alarms", justify="right")
-        for number, site in enumerate(list(sites.values())[:_SHOWN_SITES]):
-            row = [_of(part[number].tolist()) for m in methods for part in (pooled[m].fnr_of, pooled[m].fpr_of)]
-            counts.add_row(escape(site), *row)
+        self.console.print(figures_table(study, results))
+        counts, hidden = counts_table(study, results)
         self.console.print(counts)
-        if len(sites) > _SHOWN_SITES:
-            self.console.print(f"{len(sites) - _SHOWN_SITES} more sites are in comparison.csv.")
+        if hidden:
+            self.console.print(f"{hidden} more sites are in comparison.csv.")
+        for sentence in comparison_sentences(results):
+            self.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
         folder = Path(results[0].output_dir).parent
         self.console.print(
-            f"Box plots, saliency maps and the table: {folder}\n"
+            f"Box plots, saliency maps and tables, with confidence intervals by site: {folder}\n"
             f"MLflow: {_ui_command(study)}   (experiment {study.bundle.name}, summary run {summary_id})\n"
             f"Score new images: fairpool evaluate {Path(results[-1].output_dir) / 'model.pt'} --manifest FILE",
             highlight=False,
@@ -151,7 +125,7 @@ class Terminal:
                 wrong = int(report.fnr_of[number, 0] + report.fpr_of[number, 0])
                 cells = (part[number].tolist() for part in (report.fnr_of, report.fpr_of))
                 seen = "yes" if number < evaluation.num_trained_sites else "no"
-                grid.add_row(escape(site), _of([wrong, int(report.samples[number])]), *map(_of, cells), seen)
+                grid.add_row(escape(site), wrong_of([wrong, int(report.samples[number])]), *map(wrong_of, cells), seen)
             self.console.print(grid)
             gaps = {"error": report.overall_error, "DEO": report.deo, "FPR gap": report.fpr_gap}
             self.console.print(
@@ -175,16 +149,3 @@ def _ui_command(study: "Study") -> str:
     if study.tracking_uri == default_tracking_uri(study.output_dir):
         return f"fairpool ui --output {study.output_dir}"
     return f"fairpool ui --tracking-uri {without_password(study.tracking_uri)}"
-
-
-def _mean_and_std(table: "object", method: str, name: str) -> str:
-    if (method, name) not in table.index:  # type: ignore[attr-defined]
-        return "no estimate"
-    row = table.loc[(method, name)]  # type: ignore[attr-defined]
-    spread = "" if row["std"] != row["std"] else f" ± {100 * row['std']:.1f}"
-    return f"{100 * row['mean']:.1f}{spread}"
-
-
-def _of(part: list[int]) -> str:
-    wrong, cases = part
-    return f"{wrong} of {cases} ({100 * wrong / cases:.0f} %)" if cases else "no estimate (0 of 0)"

@@ -1,6 +1,7 @@
 """The comparison of a study's methods, against pandas on the runs themselves."""
 
 import math
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -75,6 +76,14 @@ def test_box_plots_show_one_point_a_seed():
     assert [list(line.get_ydata()) for line in drawn] == [pytest.approx([40]), pytest.approx([10, 30])]
 
 
+def test_box_plots_of_ten_methods_have_labels_that_do_not_overlap(tmp_path):
+    figure = box_plots([result(f"proxy_lagrangian_{i}", 0, test={"error": 0.1, "deo": 0.2}) for i in range(10)])
+    figure.savefig(tmp_path / "plot.png")
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    starts = [box.x1 for box in boxes]  # rotated labels end at their tick
+    assert min(after - before for before, after in pairwise(starts)) > 20
+
+
 def test_box_plots_of_one_seed_and_of_no_estimate_are_drawn(tmp_path):
     box_plots([result("fair", 0, test={"error": 0.1})]).savefig(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
@@ -103,7 +112,8 @@ def test_summary_metrics_are_those_of_pandas_over_the_runs(small_study):
 def test_the_summary_run_holds_table_and_pictures(small_study, tmp_path):
     run_id = small_study.summaries[0].info.run_id
     names = {item.path for item in small_study.client.list_artifacts(run_id)}
-    assert names == {"box_plots.png", "comparison.csv", "notes.json", "saliency.png", "seeds.csv"}
+    tables = {"comparison.csv", "gaps.csv", "intervals.csv", "paired.csv", "seeds.csv"}
+    assert names == {"box_plots.png", "notes.json", "saliency.png"} | tables
     for name in ("box_plots.png", "saliency.png"):
         path = small_study.client.download_artifacts(run_id, name, tmp_path)
         assert min(Image.open(path).size) > 200
