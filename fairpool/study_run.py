@@ -107,7 +107,8 @@ class StudyRun:
         test, test_report = _evaluate(parsed, "test")
         figures = {f"test/{name}": value for name, value in test.items()}
         log_metrics(self.client, self.run_id, {**figures, "seconds": seconds})
-        if trainer.state.epoch % parsed("val_interval"):
+        is_averaged = bool(workflow.parser.get("weight_averaging", 0))  # then the last validation saw other weights
+        if is_averaged or trainer.state.epoch % parsed("val_interval"):
             figures = {f"val/{name}": value for name, value in validation.items()}
             log_metrics(self.client, self.run_id, figures, trainer.state.epoch)
 

@@ -1,14 +1,13 @@
-"""Synthetic frontal chest radiographs: anatomy, tuberculosis and two scanners, from a random generator to arrays.
+"""Synthetic frontal chest radiographs: anatomy and tuberculosis, from a random generator to arrays.
 
 The picture is made in two steps, and only the first one knows the disease:
 
     render_scene      what lies between tube and detector, as density: 0 is air, about 0.3 lung, about 1 bone.
                       The label acts here, by lesions inside the lungs.
-    expose_scene      what a hospital's scanner makes of that density: grey curve, sharpness, noise, border, marker.
+    expose_scene      what a hospital's scanner makes of that density (`fairpool.data.synthetic_scanners`).
                       The site acts here, and in no other place.
 
-So the anatomy is the same distribution at every site. Both grey curves have the same slope at lung density, so a
-lesion is equally bright at every site: a model that reads the scanner does so only because the labels invite it to.
+So the anatomy is the same distribution at every site.
 
 The image's left is the patient's right, as a radiograph is hung. Lengths are in units of half the image's shorter side;
 the patient's midline is x = 0 and y points down.
@@ -16,14 +15,15 @@ the patient's midline is x = 0 and y points down.
 
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
+
+from fairpool.data.synthetic_scanners import Array, enlarge, expose_scene
 
 __all__ = ["LESION_CONTRAST", "Scene", "expose_scene", "render_scene"]
 
@@ -40,11 +40,6 @@ the ill, never its ill with normals, and the gap in FNR would be small."""
 
 _COARSE = 256
 """Longest side at which smooth structures are drawn before they are enlarged; ribs and hearts need no more."""
-
-_LUNG_DENSITY = 0.30
-"""Where the grey curves of the scanners touch (same value, same slope)."""
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -102,60 +97,20 @@ def render_scene(
         lesions, centres = _draw_lesions(disease_rng, patient, findings)
     else:
         lesions, centres = np.zeros(coarse_shape, np.float32), ()
-    density = _enlarge(density + lesions, shape)
-    air = np.clip(_enlarge(patient.air, shape), 0, 1)
+    density = enlarge(density + lesions, shape)
+    air = np.clip(enlarge(patient.air, shape), 0, 1)
     density += patient.vessels(shape) * air
     density += _tissue_texture(anatomy_rng, shape) * (0.5 + 0.5 * air)
-    density *= np.clip(_enlarge(patient.body, shape), 0, 1)
+    density *= np.clip(enlarge(patient.body, shape), 0, 1)
     rows, columns = shape[0] / coarse_shape[0], shape[1] / coarse_shape[1]
-    right, left = (_enlarge(depth, shape) > 0 for depth in patient.lung_depth)
+    right, left = (enlarge(depth, shape) > 0 for depth in patient.lung_depth)
     return Scene(
         density=density,
-        lesions=np.maximum(_enlarge(lesions, shape), 0) if label else np.zeros(shape, np.float32),
+        lesions=np.maximum(enlarge(lesions, shape), 0) if label else np.zeros(shape, np.float32),
         left_lung=left,
         right_lung=right,
         lesion_centres=tuple((int((r + 0.5) * rows), int((c + 0.5) * columns)) for r, c in centres),
     )
-
-
-def expose_scene(
-    scene: Scene, site: str, rng: Generator, *, output_shape: tuple[int, int] | None = None
-) -> NDArray[np.uint8]:
-    """The grey image that a site's scanner makes of a scene.
-
-    Args:
-        scene: the patient.
-        site: "montgomery" (softer, dark grey curve, tilted black border, letter L) or "shenzhen" (sharper, noisier,
-            steeper curve, letter R in a box with initials, no border).
-        rng: exposure, border, marker and noise.
-        output_shape: rows and columns of the detector; default the scene's. The scene is enlarged, the noise is not.
-    Returns:
-        8-bit grey values [H, W], bright where dense.
-    Raises:
-        ValueError: the site has no scanner here.
-    """
-    if site not in _SCANNERS:
-        raise ValueError(f'Site "{site}" has no synthetic scanner; expected one of {", ".join(_SCANNERS)}.')
-    scanner = _SCANNERS[site]
-    shape = scene.density.shape
-    scale = min(shape) / 512
-    density = scene.density * rng.normal(1.0, 0.03) + rng.normal(0.0, 0.012)
-    if scanner.blur:
-        density = gaussian_filter(density, scanner.blur * scale, truncate=2.5)
-    # Grain of about two pixels at 512, so that it survives a reduction to 128 a little.
-    grain = _enlarge(rng.standard_normal((math.ceil(shape[0] / 2), math.ceil(shape[1] / 2)), np.float32), shape)
-    density += scanner.noise * grain
-    grey = scanner.curve(density)
-    grey = scanner.decorate(grey, rng)
-    grey *= 255
-    if output_shape is not None and output_shape != shape:
-        grey = _enlarge(grey, output_shape)
-    noise = rng.standard_normal(grey.shape, np.float32)
-    noise *= 255 * scanner.noise
-    noise *= grey > 2  # a collimated border is digitally black
-    grey += noise
-    np.clip(grey, 0, 255, out=grey)
-    return grey.astype(np.uint8)
 
 
 class _Patient:
@@ -444,75 +399,6 @@ def _place(rng: Generator, patient: _Patient, depth: Array, part: str) -> tuple[
     return int(deepest[0]), int(deepest[1])
 
 
-@dataclass(frozen=True)
-class _Scanner:
-    """One site's way from density to grey.
-
-    Attributes:
-        blur: standard deviation in pixels of a 512-pixel image.
-        noise: standard deviation of the grain, in density.
-        shoulder: how far above lung the grey curve reaches; a small one greys the bones and the heart.
-        toe: how far below lung it reaches; a small one keeps air from going black.
-        border: whether the collimator's black frame is in the picture.
-        marker: text burnt in beside the patient.
-    """
-
-    blur: float
-    noise: float
-    shoulder: float
-    toe: float
-    border: bool
-    marker: str
-
-    def curve(self, density: Array) -> Array:
-        """Grey in [0, 1]: lung density becomes 0.25 with slope 1.15 at every site; shoulder and toe differ."""
-        contrast = 1.15 * (density - _LUNG_DENSITY)
-        reach = np.where(contrast > 0, np.float32(self.shoulder), np.float32(self.toe))
-        return np.clip(0.25 + reach * np.tanh(contrast / reach), 0, 1).astype(np.float32)
-
-    def decorate(self, grey: Array, rng: Generator) -> Array:
-        """Burn in the marker and cut the border."""
-        height, width = grey.shape
-        short = min(height, width)
-        letters = max(7, round(short * float(rng.uniform(0.045, 0.06))))
-        stamp = Image.new("L", (width, height))
-        draw = ImageDraw.Draw(stamp)
-        if self.border:
-            place = (width * rng.uniform(0.86, 0.90), height * rng.uniform(0.08, 0.14))
-            draw.text(place, self.marker, fill=255, font=_font(letters))
-        else:
-            x, y = width * rng.uniform(0.03, 0.06), height * rng.uniform(0.04, 0.16)
-            draw.text((x, y), self.marker, fill=255, font=_font(letters))
-            box = (x - 0.25 * letters, y, x + 0.9 * letters, y + 1.3 * letters)
-            draw.rectangle(box, outline=255, width=max(1, round(short / 340)))
-            initials = "".join(chr(65 + int(i)) for i in rng.integers(0, 26, 2))
-            draw.text((x - 0.2 * letters, y + 1.4 * letters), initials, fill=255, font=_font(max(6, letters // 2)))
-        grey = np.maximum(grey, np.asarray(stamp, np.float32) * (0.95 / 255))
-        if self.border:
-            tilt = math.tan(math.radians(float(rng.normal(0, 0.8))))
-            rows = np.arange(height, dtype=np.float32)[:, None] / short
-            columns = np.arange(width, dtype=np.float32)[None, :] / short
-            top, bottom, left, right = rng.uniform(0.012, 0.06, 4)
-            open_field = np.minimum(
-                rows - top + tilt * (columns - 0.5), height / short - bottom - rows + tilt * columns
-            )
-            open_field = np.minimum(open_field, columns - left - tilt * (rows - 0.5))
-            open_field = np.minimum(open_field, width / short - right - columns - tilt * rows)
-            grey = grey * np.clip(open_field * (short / 2), 0, 1)
-        return grey.astype(np.float32)
-
-
-_SCANNERS = {
-    "montgomery": _Scanner(blur=1.1, noise=0.006, shoulder=1.10, toe=0.27, border=True, marker="L"),
-    "shenzhen": _Scanner(blur=0.0, noise=0.012, shoulder=0.62, toe=0.19, border=False, marker="R"),
-}
-
-
-@lru_cache(maxsize=32)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def _as_float32(values: NDArray[Any]) -> Array:
     return np.asarray(values, np.float32)
 
@@ -533,13 +419,6 @@ def _smooth_minimum(a: Array, b: Array, radius: float) -> Array:
     """The lesser of two fields, rounded where they cross."""
     overlap = np.clip(radius - np.abs(a - b), 0, None)
     return _as_float32(np.minimum(a, b) - overlap * overlap * (0.25 / radius))
-
-
-def _enlarge(field_: Array, shape: tuple[int, int]) -> Array:
-    if field_.shape == shape:
-        return field_
-    image = Image.fromarray(np.ascontiguousarray(field_, np.float32))
-    return np.array(image.resize((shape[1], shape[0]), Image.Resampling.BILINEAR), np.float32)
 
 
 def _noise(rng: Generator, shape: tuple[int, int], cells: int) -> Array:

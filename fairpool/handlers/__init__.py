@@ -1,8 +1,9 @@
-"""Handlers for MONAI engines: dual updates, per-site evidence, MLflow."""
+"""Handlers for MONAI engines: dual updates, per-site evidence, MLflow, weight averaging."""
 
 from fairpool.handlers.dual import FairALMHandler
 from fairpool.handlers.evidence import EvidenceLogger
 from fairpool.handlers.optimizer_steps import FiniteLossHandler
 from fairpool.handlers.site_report import SiteReport
+from fairpool.handlers.weight_averaging import WeightAveraging
 
-__all__ = ["EvidenceLogger", "FairALMHandler", "FiniteLossHandler", "SiteReport"]
+__all__ = ["EvidenceLogger", "FairALMHandler", "FiniteLossHandler", "SiteReport", "WeightAveraging"]
