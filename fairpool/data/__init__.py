@@ -9,6 +9,7 @@ _HOME = {
     "SiteVocabulary": "vocabulary",
     "TuberculosisDataset": "tuberculosis",
     "as_items": "items",
+    "balanced_sampler": "sampler",
     "default_cache_dir": "image_cache",
     "download_tuberculosis": "download",
     "pool_manifest": "pool",
