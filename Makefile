@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 OUTPUT ?= fairpool-runs
 
-.PHONY: demo test test-slow lint coverage bench clean
+.PHONY: demo test test-slow lint coverage bench study clean
 
 demo: $(VENV)/installed
 	$(BIN)/fairpool run tuberculosis --output $(OUTPUT)
@@ -26,6 +26,12 @@ coverage: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/posterior.py
+	$(BIN)/python benchmarks/intervals.py
+
+# The comparison of the methods, docs/results.md: about an hour on two cores; goes on where it was interrupted.
+study: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/methods.py
 
 # The exact set tested is in constraints.txt; pyproject.toml states the ranges.
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -7,8 +7,13 @@ import typer
 
 from fairpool.commands.download import download
 from fairpool.commands.evaluate import evaluate
+from fairpool.commands.mixture import mixture
 from fairpool.commands.outcome import fail
+from fairpool.commands.postprocess import postprocess
+from fairpool.commands.profiles import profiles
 from fairpool.commands.run import run
+from fairpool.commands.select import select
+from fairpool.commands.sweep import sweep
 from fairpool.commands.synthesize import synthesize
 from fairpool.commands.ui import ui
 
@@ -23,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for command in (run, evaluate, synthesize, download, ui):
+for command in (run, sweep, select, mixture, postprocess, evaluate, profiles, synthesize, download, ui):
     app.command()(command)
 
 

@@ -1,8 +1,9 @@
-"""The two exceptions of fairpool, for callers who must tell the cases apart.
+"""The exceptions of fairpool, for callers who must tell the cases apart.
 
     ValueError
-    +-- DataError        a problem in the user's images or tables
-    +-- CheckpointError  a file that fairpool will not load
+    +-- DataError           a problem in the user's images or tables
+    +-- CheckpointError     a file that fairpool will not load
+    +-- NoFairMixtureError  (in fairpool.posterior) no mixture has gaps of 0; it carries the closest
 
 Everything else raises Python's own types: TypeError, ValueError, KeyError, RuntimeError.
 """

@@ -14,7 +14,18 @@ BUNDLE = find_bundle("tuberculosis")
 
 
 def test_the_pipeline_has_its_methods():
-    assert BUNDLE.methods == ("unconstrained", "fairalm")
+    assert BUNDLE.methods == (
+        "unconstrained",
+        "adversarial",
+        "balanced_sampling",
+        "fairalm",
+        "fairalm_paper",
+        "fairalm_quadratic",
+        "l2_penalty",
+        "lagrangian",
+        "proxy_lagrangian",
+        "reweighted",
+    )
     names = [file.rsplit("configs", 1)[1].strip("/\\") for file in BUNDLE.config_files("fairalm", ["manifest"])]
     assert names == ["train.json", "manifest.json", "methods/fairalm.json"]
 
@@ -179,7 +190,8 @@ def test_the_metadata_describe_the_network(small_study):
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
 def test_a_workflow_is_built_with_the_constraint_asked_for(tree, tmp_path, constraint):
     overrides = {**SMALL, "dataset_dir": str(tree), "output_dir": str(tmp_path), "eta": 0.3}
-    loss = BUNDLE.build("fairalm", (), overrides, constraint).parser.get_parsed_content("loss")
+    method = "fairalm_quadratic" if constraint == "demographic_parity" else "fairalm"
+    loss = BUNDLE.build(method, (), overrides, constraint).parser.get_parsed_content("loss")
     assert type(loss.constraint) is CONSTRAINTS[constraint]
     assert float(loss.eta) == pytest.approx(0.3)
 

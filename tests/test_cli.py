@@ -259,11 +259,33 @@ def test_settings_that_split_or_read_nothing_are_one_sentence(run_on, small_stud
     assert number_of_runs() == before
 
 
-@pytest.mark.parametrize("setting", ["learning_rate=-1", "batch_size=-1", "key_metric_name=auc", "eta=-1"])
+@pytest.mark.parametrize("setting", ["learning_rate=-1", "batch_size=-1", "key_metric_name=auc"])
 def test_settings_that_train_nothing_are_one_sentence(run_on, small_study, setting):
     done = run_on(small_study.manifest, setting, "--methods", "fairalm")
     assert_one_sentence(done, 1)
     assert "fairalm, seed 0: " in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("eta=-1", "--methods", "fairalm"),
+            ('"fairalm" with the constraint equal_opportunity', "eta must be positive"),
+        ),
+        (
+            ("--constraint", "demographic_parity", "--methods", "fairalm"),
+            ("demographic_parity needs", "fairalm_quadratic"),
+        ),
+        (("--constraint", "predictive_parity", "--methods", "adversarial"), ("no form for 'predictive_parity'",)),
+    ],
+)
+def test_a_method_that_cannot_be_built_is_refused_before_any_run(run_on, small_study, number_of_runs, arguments, words):
+    before = number_of_runs()
+    done = run_on(small_study.manifest, *arguments)
+    assert_one_sentence(done, 1)
+    assert all(word in done.err for word in words)
+    assert number_of_runs() == before
 
 
 def test_an_unreachable_server_is_one_sentence(run_on, small_study, number_of_runs):

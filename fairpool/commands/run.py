@@ -1,24 +1,16 @@
 """``fairpool run``: train and compare methods."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Image, Output, Patient, Positive, Site, TrackingUri, Trust
 from fairpool.commands.outcome import quieten, refuse_usage
+from fairpool.commands.study_data import overlays_and_places, with_synthetic_data
 from fairpool.constraints import CONSTRAINTS
 
-if TYPE_CHECKING:
-    from fairpool.experiment import Study
-    from fairpool.terminal import Terminal
-
 __all__ = ["run"]
-
-# Two hospitals of the demo: a confounded pool to train on, a balanced set of other patients to test on.
-_DEMO_POOL, _DEMO_TEST = {"montgomery": 600, "shenzhen": 600}, {"montgomery": 400, "shenzhen": 400}
-_DEMO_CONFOUNDING = 0.8
 
 
 def run(
@@ -55,35 +47,18 @@ def run(
     from fairpool.terminal import Terminal
     from fairpool.tracking import default_tracking_uri
 
-    if test_manifest is not None and manifest is None:
-        refuse_usage("--test-manifest needs --manifest: the table that trains.")
+    columns = {
+        "image_column": image_column,
+        "label_column": label_column,
+        "positive": positive,
+        "site_column": site_column,
+        "patient_column": patient_column,
+    }
+    overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
     names = tuple(name.strip() for name in methods.split(",") if name.strip())
     terminal = Terminal()
-    overlays: tuple[str, ...] = ()
-    places: dict[str, str] = {}
-    if manifest is not None:
-        overlays = ("manifest",)
-        places["manifest"] = str(manifest.resolve())
-        columns = {
-            "image_column": image_column,
-            "label_column": label_column,
-            "positive": positive,
-            "site_column": site_column,
-            "patient_column": patient_column,
-        }
-        for value in filter(None, columns.values()):
-            if value.startswith(("$", "%", "@")):
-                refuse_usage(f'the column or value "{value}" would be evaluated by the configuration; rename it.')
-        places |= {key: value for key, value in columns.items() if value is not None}
-        if test_manifest is not None:
-            places["test_manifest"] = str(test_manifest.resolve())
-    if data is not None:
-        places["dataset_dir"] = str(data.resolve())
     try:
         bundle = find_bundle(pipeline, trust_config=trust_config)
-        is_synthetic = manifest is None and data is None
-        if is_synthetic:
-            overlays = ("synthetic",)
         given = list(settings or []) + ([f"epochs={epochs}"] if epochs is not None else [])
         overrides = parse_overrides(given, bundle.keys(names, overlays), trust_config=trust_config)
         study = Study(
@@ -100,23 +75,7 @@ def run(
         refuse_usage(str(error))
     quieten()
     with terminal:
-        if is_synthetic:
-            terminal.note("synthetic hospitals (no --data, no --manifest): the results say nothing about real patients")
-            study = _with_synthetic_data(study, terminal)
+        if "synthetic" in overlays:
+            study = with_synthetic_data(study, terminal)
         results, summary_id = run_study(study, terminal)
     terminal.show_results(study, results, summary_id)
-
-
-def _with_synthetic_data(study: "Study", terminal: "Terminal") -> "Study":
-    from fairpool.data import synthesize_tuberculosis
-
-    folder = study.output_dir / "synthetic-tuberculosis"
-    pool, test = folder / f"pool-confounding-{_DEMO_CONFOUNDING}", folder / "test-balanced"
-    synthesize_tuberculosis(
-        pool, images_per_site=_DEMO_POOL, confounding=_DEMO_CONFOUNDING, seed=0, progress=terminal.drawn
-    )
-    synthesize_tuberculosis(
-        test, images_per_site=_DEMO_TEST, confounding=0.0, seed=1, first_number=5001, progress=terminal.drawn
-    )
-    places = {"dataset_dir": str(pool.resolve()), "test_dir": str(test.resolve())}
-    return replace(study, overrides={**places, **study.overrides})

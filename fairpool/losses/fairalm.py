@@ -112,8 +112,8 @@ class FairALMLoss(GroupLoss):
         rates_only = [part.name for part in constraints if not part.is_error_rate and not part.follows_decisions]
         if rates_only and penalty == "linear":
             raise ValueError(
-                f'{rates_only[0]} needs penalty="quadratic": the linear penalty lowers the rate itself, which would '
-                "make the network predict no positives."
+                f'{rates_only[0]} needs penalty="quadratic" (method fairalm_quadratic): the linear penalty lowers the '
+                "rate itself, which would make the network predict no positives."
             )
         if surrogate != "probability" and not all(part.is_error_rate for part in constraints):
             raise ValueError(f'only error rates have the surrogate "{surrogate}"; leave it at "probability".')
@@ -125,6 +125,7 @@ class FairALMLoss(GroupLoss):
             raise ValueError('reweight=True needs counts and a base loss with reduction="none".')
 
         self.base_loss = base_loss
+        self.constraint = constraint
         self.constraints = constraints
         self.num_groups = num_groups
         self.dual_step = dual_step

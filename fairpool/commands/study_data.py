@@ -1,0 +1,67 @@
+"""The data of a study as the command line names them: a tree, a table, or synthetic hospitals."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from fairpool.commands.outcome import refuse_usage
+
+if TYPE_CHECKING:
+    from fairpool.experiment import Study
+    from fairpool.terminal import Terminal
+
+__all__ = ["overlays_and_places", "with_synthetic_data"]
+
+# Two hospitals of the demo: a confounded pool to train on, a balanced set of other patients to test on.
+_DEMO_POOL, _DEMO_TEST = {"montgomery": 600, "shenzhen": 600}, {"montgomery": 400, "shenzhen": 400}
+_DEMO_CONFOUNDING = 0.8
+
+
+def overlays_and_places(
+    data: Path | None, manifest: Path | None, test_manifest: Path | None, columns: Mapping[str, str | None]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The data configurations to lay over the pipeline, and what to set in them.
+
+    Args:
+        data: the data set's folder, or the manifest's images.
+        manifest: table of images.
+        test_manifest: separate table to test on.
+        columns: the manifest's columns and label values by configuration key.
+    """
+    if test_manifest is not None and manifest is None:
+        refuse_usage("--test-manifest needs --manifest: the table that trains.")
+    places: dict[str, str] = {}
+    if data is not None:
+        places["dataset_dir"] = str(data.resolve())
+    if manifest is None:
+        return (() if data is not None else ("synthetic",)), places
+    for value in filter(None, columns.values()):
+        if value.startswith(("$", "%", "@")):
+            refuse_usage(f'the column or value "{value}" would be evaluated by the configuration; rename it.')
+    places["manifest"] = str(manifest.resolve())
+    places |= {key: value for key, value in columns.items() if value is not None}
+    if test_manifest is not None:
+        places["test_manifest"] = str(test_manifest.resolve())
+    return ("manifest",), places
+
+
+def with_synthetic_data(study: "Study", terminal: "Terminal") -> "Study":
+    """The study on the demo's two synthetic hospitals, drawn below its output where they are not there yet."""
+    from fairpool.data import synthesize_tuberculosis
+
+    terminal.note("synthetic hospitals (no --data, no --manifest): the results say nothing about real patients")
+    folder = study.output_dir / "synthetic-tuberculosis"
+    pool, test = folder / f"pool-confounding-{_DEMO_CONFOUNDING}", folder / "test-balanced"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):  # several commands may begin on one output at once
+        synthesize_tuberculosis(
+            pool, images_per_site=_DEMO_POOL, confounding=_DEMO_CONFOUNDING, seed=0, progress=terminal.drawn
+        )
+        synthesize_tuberculosis(
+            test, images_per_site=_DEMO_TEST, confounding=0.0, seed=1, first_number=5001, progress=terminal.drawn
+        )
+    places = {"dataset_dir": str(pool.resolve()), "test_dir": str(test.resolve())}
+    return replace(study, overrides={**places, **study.overrides})

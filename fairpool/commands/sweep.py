@@ -1,0 +1,138 @@
+"""``fairpool sweep``: try a method's settings, and choose among the trials."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fairpool.commands.options import DEFAULT_OUTPUT, Image, Output, Patient, Positive, Site, TrackingUri, Trust
+from fairpool.commands.outcome import quieten, refuse_usage
+from fairpool.commands.select import show_choices
+from fairpool.commands.study_data import overlays_and_places, with_synthetic_data
+from fairpool.commands.sweep_workers import run_in_processes
+from fairpool.constraints import CONSTRAINTS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from fairpool.sweep import Sweep
+
+__all__ = ["sweep"]
+
+
+def sweep(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, such as tuberculosis, or a bundle's folder.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Configuration values that are not tried.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The data set's folder, or the manifest's images.")
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="Table of images: .csv, .tsv or .parquet.")
+    ] = None,
+    test_manifest: Annotated[Path | None, typer.Option("--test-manifest", help="Separate table to test on.")] = None,
+    image_column: Image = "image",
+    label_column: Annotated[str, typer.Option("--label-column", help="Column of the labels.")] = "label",
+    positive: Positive = None,
+    site_column: Site = "site",
+    patient_column: Patient = None,
+    method: Annotated[str, typer.Option("--method", help="The method whose settings are tried.")] = "fairalm",
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all, earlier calls' included.")] = 20,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", metavar="KEY=LOW:HIGH[:log]", help="Another range; may be given several times."),
+    ] = None,
+    constraint: Annotated[str, typer.Option("--constraint", help=", ".join(CONSTRAINTS))] = "equal_opportunity",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of each trial; their mean counts.")] = 1,
+    first_seed: Annotated[
+        int, typer.Option("--first-seed", min=0, help="Choose seeds that the final comparison will not use.")
+    ] = 0,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs of each run.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes that carry out trials.")] = 1,
+    within: Annotated[float, typer.Option("--within", help="Share of the best accuracy that a trial needs.")] = 0.9,
+    tracking_uri: TrackingUri = None,
+    output: Output = DEFAULT_OUTPUT,
+    trust_config: Trust = False,
+) -> None:
+    """Try a method's eta, learning rate and growth of eta, and choose a trial as `fairpool select` does.
+
+    Optuna proposes settings with a small validation error and a small validation gap (the one that the constraint makes
+    small); the first trial has the pipeline's own. What is given as KEY=VALUE is not tried. Trials are kept in sweep.db
+    below --output: the same command again continues, more --trials extend it, and several may run at the same time.
+    """
+    from fairpool.bundle import find_bundle, parse_overrides
+    from fairpool.experiment import Study, prepare_data
+    from fairpool.sweep import GAPS, Sweep, run_trials, search_space
+    from fairpool.sweep_progress import TrialTerminal
+    from fairpool.tracking import default_tracking_uri, open_experiment
+
+    if not 0 < within <= 1:
+        refuse_usage(f"--within is a share of the best accuracy, in (0, 1]; got {within}.")
+    columns = {
+        "image_column": image_column,
+        "label_column": label_column,
+        "positive": positive,
+        "site_column": site_column,
+        "patient_column": patient_column,
+    }
+    overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
+    try:
+        bundle = find_bundle(pipeline, trust_config=trust_config)
+        given = list(settings or []) + ([f"epochs={epochs}"] if epochs is not None else [])
+        overrides = parse_overrides(given, bundle.keys([method], overlays), trust_config=trust_config)
+        study = Study(
+            bundle=bundle,
+            methods=(method,),
+            seeds=seeds,
+            constraint=constraint,
+            overlays=overlays,
+            overrides={**places, **overrides},
+            output_dir=output,
+            tracking_uri=tracking_uri or default_tracking_uri(output),
+            first_seed=first_seed,
+        )
+        space = search_space(bundle, method, overlays, fixed=list(overrides), ranges=ranges or [])
+        tried = Sweep(study, space, GAPS.get(constraint, "deo"))
+    except ValueError as error:
+        refuse_usage(str(error))
+    quieten()
+    terminal = TrialTerminal()
+    with terminal:
+        if "synthetic" in overlays:
+            tried = Sweep(with_synthetic_data(study, terminal), space, tried.gap)
+        client, experiment_id = open_experiment(study.tracking_uri, bundle.name)
+        fingerprint = prepare_data(tried.study, terminal)[0].fingerprint()
+        if jobs == 1:
+            run_trials(tried, fingerprint, trials, client, experiment_id, terminal)
+    if jobs > 1:
+        run_in_processes(tried, fingerprint, trials, jobs)
+    _show(tried, fingerprint, client, within)
+
+
+def _show(tried: "Sweep", fingerprint: str, client: "MlflowClient", within: float) -> None:
+    """The choice, once no trial is running: an earlier look would read the test figures of a choice that may change."""
+    from fairpool.finished_runs import runs_of
+    from fairpool.selection import choose_runs
+
+    study, identity, gap = tried.study, tried.identity(fingerprint), f"val/{tried.gap}"
+    counts = tried.store(fingerprint).counts()
+    typer.echo(f"Sweep {identity}: {counts.finished} trials finished, {counts.failed} failed.")
+    if counts.running:
+        typer.echo(f"{counts.running} more are running in other processes; the one that ends last shows the choice.")
+        return
+    if not counts.finished:
+        raise RuntimeError("no trial of the sweep finished, so there is nothing to choose from.")
+    runs = runs_of(client, study.bundle.name, sweep=identity)
+    choices = choose_runs(client, runs, gap=gap, within=within, over_seeds=study.seeds > 1)
+    show_choices(choices, runs, error="val/error", gap=gap, within=within)
+    chosen = choices[0].selection.chosen
+    values = " ".join(
+        f'"{key}={float(chosen[f"params/{key}"]):.4g}"' for key in tried.space if f"params/{key}" in chosen
+    )
+    typer.echo(
+        f"Compare it on other seeds: fairpool run {study.bundle.name} ... --methods {study.methods[0]} {values}\n"
+        f"See the choice again: fairpool select {study.bundle.name} --output {study.output_dir} --sweep {identity}"
+        + (f" --gap {gap}" if tried.gap != "deo" else "")
+        + (" --over-seeds" if study.seeds > 1 else "")
+    )

@@ -1,0 +1,212 @@
+"""The finished runs of an MLflow experiment as rows, without any figure of the test section."""
+
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairpool.bundle import did_you_mean
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["FinishedRuns", "finite_number", "mean_over_seeds", "open_store", "read_test_figures", "runs_of"]
+
+_PAGE = 1000  # most runs that MLflow gives in one answer
+_ABOUT = ("method", "seed", "constraint", "pipeline", "data")
+
+
+@dataclass(frozen=True)
+class FinishedRuns:
+    """Runs of an experiment.
+
+    Attributes:
+        rows: one mapping a FINISHED run, the earliest first: ``run_id``, ``run_name``, ``study``, ``sweep``,
+            ``method``, ``seed``, ``constraint``, ``pipeline``, ``data``, each parameter as ``params/NAME``, and the
+            latest value of each metric that is not of the test section, such as ``val/error``.
+        left_out: number of runs in any other state, by that state.
+    """
+
+    rows: list[dict[str, Any]]
+    left_out: dict[str, int]
+
+
+def open_store(tracking_uri: str) -> "MlflowClient":
+    """A client of an MLflow store that exists; unlike `open_experiment` it makes nothing.
+
+    Raises:
+        ConnectionError: there is no such store, or it cannot be read.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from fairpool.tracking import without_password
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the stock client retries for minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    path = Path(tracking_uri.removeprefix("sqlite:///"))
+    if tracking_uri.startswith("sqlite:///") and not path.is_file():
+        raise ConnectionError(
+            f'there is no MLflow store "{path.name}" in the folder "{path.parent.name}". Run `fairpool run` first, or '
+            "give its --output or --tracking-uri."
+        )
+    if "://" not in tracking_uri or tracking_uri.startswith("file:"):
+        raise ConnectionError("the tracking store is a folder, which MLflow no longer takes: give sqlite:///FILE.")
+    try:
+        client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+        client.search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        shown = f'"{path.name}"' if tracking_uri.startswith("sqlite:") else without_password(tracking_uri)
+        text = without_password(str(error)).replace(str(path), path.name).strip().splitlines()
+        raise ConnectionError(f"the tracking store {shown} cannot be read: {text[0] if text else error!r}") from error
+    return client
+
+
+def runs_of(
+    client: "MlflowClient",
+    experiment: str,
+    *,
+    study: str | None = None,
+    methods: Sequence[str] | None = None,
+    sweep: str | None = None,
+) -> FinishedRuns:
+    """Finished runs of an experiment as rows for `select_nvp`, without any figure of the test section.
+
+    Args:
+        client: of the store.
+        experiment: its name: `fairpool run` takes the pipeline's.
+        study: only runs of this study.
+        methods: only runs of these methods.
+        sweep: only runs of this sweep.
+    Raises:
+        ValueError: there is no such experiment, or it holds no finished run of what was asked for.
+    """
+    experiment_id = _experiment_id(client, experiment)
+    wanted = ["tags.\"fairpool.kind\" = 'run'"]
+    for tag, value in (("study", study), ("sweep", sweep)):
+        if value is not None:
+            # Any other character would end the quotation, or is in no identity.
+            wanted.append(f"tags.{tag} = '{''.join(c if c.isalnum() or c in '-_.' else '?' for c in value)}'")
+    rows, states = [], Counter[str]()
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            " and ".join(wanted),
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+            page_token=token,
+        )
+        for run in page:
+            if methods is not None and run.data.params.get("method") not in methods:
+                continue
+            if run.info.status == "FINISHED":
+                rows.append(_row(run))
+            else:
+                states[run.info.status] += 1
+        token = page.token
+        if not token:
+            break
+    if not rows:
+        words = [f'of study "{study}"' if study else "", f'of sweep "{sweep}"' if sweep else ""]
+        words.append(f"of {' or '.join(methods)}" if methods else "")
+        others = f" ({_counted(states)})" if states else ""
+        asked = "".join(f" {word}" for word in words if word)
+        raise ValueError(f'the experiment "{experiment}" holds no finished run{asked}{others}.')
+    return FinishedRuns(rows, dict(states))
+
+
+def mean_over_seeds(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a (study, method), with each figure's mean over its runs: a configuration instead of a lucky seed.
+
+    Args:
+        rows: as `runs_of` gives them.
+    Returns:
+        rows with the entries that all runs of the group share, ``seeds`` (their number), ``run_ids``, and the mean of
+        each figure that all of them have; a figure that one of them could not estimate is left out.
+
+    >>> rows = [{"study": "a", "method": "m", "run_id": str(i), "val/error": i / 10} for i in (1, 2)]
+    >>> [round(row["val/error"], 3) for row in mean_over_seeds(rows)]
+    [0.15]
+    """
+    groups: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row.get("study"), row.get("method")), []).append(row)
+    return [_mean(group) for group in groups.values()]
+
+
+def read_test_figures(client: "MlflowClient", row: Mapping[str, Any]) -> dict[str, float]:
+    """Test figures of a chosen row by name, without the prefix: means over its runs where it stands for several seeds.
+
+    Args:
+        client: of the store that the row came from.
+        row: of `runs_of` or `mean_over_seeds`.
+    Returns:
+        figures such as ``error`` and ``deo``; one that a run could not estimate is left out.
+    """
+    found = []
+    for run_id in row.get("run_ids", [row["run_id"]] if "run_id" in row else []):
+        metrics = client.get_run(run_id).data.metrics
+        found.append({key.removeprefix("test/"): value for key, value in metrics.items() if key.startswith("test/")})
+    return _means(found)
+
+
+def _row(run: Any) -> dict[str, Any]:
+    params, tags = run.data.params, run.data.tags
+    row: dict[str, Any] = {"run_id": run.info.run_id, "run_name": run.info.run_name}
+    row |= {"study": tags.get("study"), "sweep": tags.get("sweep")} | {name: params.get(name) for name in _ABOUT}
+    row |= {f"params/{name}": value for name, value in params.items()}
+    return row | {name: value for name, value in run.data.metrics.items() if not name.startswith("test/")}
+
+
+def _experiment_id(client: "MlflowClient", name: str) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        known = [found.name for found in client.search_experiments() if found.name != "Default"]
+        there = f" There {'is' if len(known) == 1 else 'are'} {', '.join(sorted(known))}." if known else ""
+        raise ValueError(f'the store has no experiment "{name}"{did_you_mean(name, known)}.{there}')
+    if experiment.lifecycle_stage == "deleted":
+        raise ValueError(f'the experiment "{name}" was deleted in MLflow; restore it there.')
+    return str(experiment.experiment_id)
+
+
+def _mean(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = group[0]
+    shared = {
+        key: value
+        for key, value in first.items()
+        if not isinstance(value, float) and all(row.get(key) == value for row in group)
+    }
+    run_ids = [row["run_id"] for row in group]
+    shared.pop("run_id", None)
+    figures = _means([{key: value for key, value in row.items() if isinstance(value, float)} for row in group])
+    return {**shared, "seeds": len(group), "run_ids": run_ids, **figures}
+
+
+def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    if not figures:
+        return {}
+    shared = [name for name in figures[0] if all(finite_number(row.get(name)) is not None for row in figures)]
+    return {name: math.fsum(row[name] for row in figures) / len(figures) for name in shared}
+
+
+def finite_number(value: Any) -> float | None:
+    """The value as a finite number, None where it is not one; MLflow keeps infinity as the largest number there is.
+
+    >>> finite_number("0.5"), finite_number(None), finite_number(float("nan"))
+    (0.5, None, None)
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if abs(number) < sys.float_info.max else None
+
+
+def _counted(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {state.lower()}" for state, number in sorted(states.items()))
