@@ -29,12 +29,14 @@ class Constraint(ABC):
     Attributes:
         name: the word of the command line, such as ``equal_opportunity``.
         events: the names of the C events, such as ``("y1",)``.
+        gap: the figure of `GroupReport` that the constraint makes small, such as ``deo``.
         is_error_rate: whether the rate is the error, so that surrogates of the error apply.
         follows_decisions: whether the decisions, not the labels alone, say who belongs to an event.
     """
 
     name: str
     events: tuple[str, ...]
+    gap: str
     is_error_rate = True
     follows_decisions = False
 
@@ -101,6 +103,7 @@ class EqualOpportunity(_LabelEvents):
     """
 
     name = "equal_opportunity"
+    gap = "deo"
 
     def __init__(self, label: int = 1) -> None:
         super().__init__((label,))
@@ -110,6 +113,7 @@ class PredictiveEquality(_LabelEvents):
     """Equal error among the samples of label 0: equal false positive rates [2.1b, y = 0]."""
 
     name = "predictive_equality"
+    gap = "fpr_gap"
 
     def __init__(self) -> None:
         super().__init__((0,))
@@ -123,6 +127,7 @@ class EqualizedOdds(_LabelEvents):
     """
 
     name = "equalized_odds"
+    gap = "eodds_gap"
 
     def __init__(self, num_classes: int = 2) -> None:
         if num_classes < 2:
@@ -137,6 +142,7 @@ class ErrorRateParity(Constraint):
     """
 
     name = "error_rate_parity"
+    gap = "ddp"
     events = ("all",)
 
     def weights(self, labels: Tensor) -> Tensor:
@@ -177,6 +183,7 @@ class DemographicParity(_ClassRates):
     """
 
     name = "demographic_parity"
+    gap = "selection_gap"
 
     def __init__(self, num_classes: int = 2) -> None:
         super().__init__(num_classes, "all")
@@ -206,6 +213,7 @@ class PredictiveParity(_ClassRates):
     """
 
     name = "predictive_parity"
+    gap = "fdr_gap"
     follows_decisions = True
 
     def __init__(self, num_classes: int = 2) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from fairpool.constraints import CONSTRAINTS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -16,6 +18,7 @@ __all__ = ["comparison_sentences", "counts_table", "figures_table", "wrong_of"]
 _SHOWN_SITES = 12
 _METHODS_AS_COLUMNS = 3
 _ROWS_OF_COUNTS = 40
+_OTHER_GAPS = {"ddp": "error gap", "selection_gap": "selection rate gap", "fdr_gap": "false discovery gap"}
 
 
 def figures_table(study: "Study", results: "Sequence[RunResult]") -> Table:
@@ -33,6 +36,9 @@ def figures_table(study: "Study", results: "Sequence[RunResult]") -> Table:
         "deo/chance": "DEO if rates were equal",
     }
     rows |= {"fpr_gap": "FPR gap", "fpr_gap/chance": "FPR gap if rates were equal"}
+    constrained = CONSTRAINTS[study.constraint].gap
+    if constrained in _OTHER_GAPS:
+        rows = {"error": rows.pop("error"), constrained: _OTHER_GAPS[constrained], **rows}
     is_wide = len(methods) > _METHODS_AS_COLUMNS
     if is_wide:
         rows["worst_group_error"] = "worst site's error"

@@ -15,17 +15,7 @@ from fairpool.trials import SearchRange, TrialCounts, TrialStore
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["GAPS", "Sweep", "run_trials", "search_space"]
-
-GAPS = {
-    "equal_opportunity": "deo",
-    "predictive_equality": "fpr_gap",
-    "equalized_odds": "eodds_gap",
-    "error_rate_parity": "ddp",
-    "demographic_parity": "selection_gap",
-    "predictive_parity": "fdr_gap",
-}
-"""The figure that each constraint makes small."""
+__all__ = ["Sweep", "run_trials", "search_space"]
 
 _WORDS = {"deo": "DEO", "fpr_gap": "FPR gap"}
 

@@ -81,6 +81,13 @@ def test_command_line_words_name_each_constraint_once():
     }
 
 
+def test_every_constraint_names_the_figure_that_it_makes_small():
+    report = group_report(torch.tensor([[[8, 2], [1, 9]], [[6, 4], [4, 6]]]))
+    gaps = {word: make.gap for word, make in CONSTRAINTS.items()}
+    assert len(set(gaps.values())) == len(gaps)
+    assert all(getattr(report, gap) > 0 for gap in gaps.values())
+
+
 def test_repr_names_the_events():
     assert repr(EqualizedOdds()) == "EqualizedOdds(events=['y0', 'y1'])"
 

@@ -29,7 +29,7 @@ from methods_study.training import Recipe
 
 __all__ = ["REHEARSAL", "STUDY", "Plan", "carry_out"]
 
-_RECIPE = Recipe(epochs=16, batch_size=32, block_inplanes=(8, 16, 32, 64))
+_RECIPE = Recipe(epochs=8, batch_size=32, block_inplanes=(8, 16, 32, 64))
 _FORMAT = 1  # raise it when the same run would now end otherwise: finished runs are then repeated
 
 
@@ -57,9 +57,9 @@ class Plan:
     strengths: tuple[float, ...] = (0.0, 0.8)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     tuning_seeds: tuple[int, ...] = (100, 101)
-    max_settings: int = 6
+    max_settings: int = 4
     size: int = 64
-    training_images: int = 2000
+    training_images: int = 4000
     validation_images: int = 2000
     test_images: int = 2000
     within: float = 0.97

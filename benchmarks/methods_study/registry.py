@@ -1,4 +1,4 @@
-"""The methods of the study by name, and the settings that each may choose from: six apiece.
+"""The methods of the study by name, and the settings that each may choose from: four apiece.
 
 A method is a function of its settings and the training table (labels by sites) and gives the loss, whether the handler
 serves it, and what else it changes in the training.
@@ -87,19 +87,6 @@ def fairalm_paper(settings: Settings, counts: Tensor) -> Prepared:
     )
 
 
-def fairalm_quadratic(settings: Settings, counts: Tensor) -> Prepared:
-    return Prepared(
-        losses.FairALMLoss(
-            nn.CrossEntropyLoss(),
-            EqualOpportunity(),
-            counts.shape[1],
-            eta=settings["eta"],
-            penalty="quadratic",
-            growth=1.01,
-        )
-    )
-
-
 def fairalm(settings: Settings, counts: Tensor) -> Prepared:
     return Prepared(
         losses.FairALMLoss(
@@ -119,6 +106,25 @@ def fairalm_averaged(settings: Settings, counts: Tensor) -> Prepared:
     return Prepared(fairalm(settings, counts).loss, averaging=0.25)
 
 
+def fairalm_balanced(settings: Settings, counts: Tensor) -> Prepared:
+    """FairALM on batches in which every (label, site) cell is drawn equally often, so that every cell has some images.
+
+    The batches being balanced, the known counts are equal ones and nothing is re-weighted. Soft rates move the
+    multipliers: a rare cell's images come round often, and their decisions are all right long before the test's are.
+    """
+    return Prepared(
+        losses.FairALMLoss(
+            nn.CrossEntropyLoss(),
+            EqualOpportunity(),
+            counts.shape[1],
+            eta=settings["eta"],
+            dual_step=settings["dual_step"],
+            counts=(counts > 0).long(),
+        ),
+        is_balanced=True,
+    )
+
+
 METHODS: dict[str, Callable[[Settings, Tensor], Prepared]] = {
     method.__name__: method
     for method in (
@@ -129,10 +135,10 @@ METHODS: dict[str, Callable[[Settings, Tensor], Prepared]] = {
         lagrangian,
         proxy_lagrangian,
         fairalm_paper,
-        fairalm_quadratic,
         balanced_sampling,
         fairalm,
         fairalm_averaged,
+        fairalm_balanced,
     )
 }
 
@@ -149,21 +155,21 @@ def _grid(
     ]
 
 
-_PLAIN = _grid(rates=(5e-4, *_RATES), decays=(1e-4, _DECAY))
-_DUAL = _grid(*({"dual_step": step} for step in (0.03, 0.1, 0.3)))
-_FAIRALM = _grid(*({"eta": eta, "dual_step": step} for eta, step in ((0.1, 0.01), (0.2, 0.03), (0.4, 0.03))))
+_PLAIN = _grid(decays=(1e-4, _DECAY))
+_DUAL = _grid(*({"dual_step": step} for step in (0.03, 0.1)))
+_FAIRALM = _grid(*({"eta": eta, "dual_step": step} for eta, step in ((0.1, 0.01), (0.2, 0.03))))
 
 SETTINGS: dict[str, list[Settings]] = {
     "unconstrained": _PLAIN,
-    "l2_penalty": _grid(*({"eta": eta} for eta in (0.3, 1.0, 3.0))),
+    "l2_penalty": _grid(*({"eta": eta} for eta in (1.0, 3.0))),
     "reweighted": _PLAIN,
-    "adversarial": _grid(*({"strength": s, "adversary_learning_rate": 0.01} for s in (0.1, 0.3, 1.0))),
+    "adversarial": _grid(*({"strength": s, "adversary_learning_rate": 0.01} for s in (0.1, 1.0))),
     "lagrangian": _DUAL,
     "proxy_lagrangian": _DUAL,
-    "fairalm_paper": _grid(*({"eta": eta} for eta in (0.03, 0.1, 0.3))),
-    "fairalm_quadratic": _grid(*({"eta": eta} for eta in (0.03, 0.1, 0.3))),
+    "fairalm_paper": _grid(*({"eta": eta} for eta in (0.1, 0.3))),
     "balanced_sampling": _PLAIN,
     "fairalm": _FAIRALM,
     "fairalm_averaged": _FAIRALM,
+    "fairalm_balanced": _FAIRALM,
 }
 """What each method is tuned over, on seeds of its own: the same number of settings for every method."""

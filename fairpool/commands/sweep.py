@@ -63,7 +63,7 @@ def sweep(
     """
     from fairpool.bundle import find_bundle, parse_overrides
     from fairpool.experiment import Study, prepare_data
-    from fairpool.sweep import GAPS, Sweep, run_trials, search_space
+    from fairpool.sweep import Sweep, run_trials, search_space
     from fairpool.sweep_progress import TrialTerminal
     from fairpool.tracking import default_tracking_uri, open_experiment
 
@@ -93,7 +93,7 @@ def sweep(
             first_seed=first_seed,
         )
         space = search_space(bundle, method, overlays, fixed=list(overrides), ranges=ranges or [])
-        tried = Sweep(study, space, GAPS.get(constraint, "deo"))
+        tried = Sweep(study, space, CONSTRAINTS[constraint].gap)
     except ValueError as error:
         refuse_usage(str(error))
     quieten()

@@ -11,7 +11,7 @@ from fairpool.data.ids import as_integer
 from fairpool.data.vocabulary import UNKNOWN
 from fairpool.errors import DataError
 
-__all__ = ["balanced_sampler", "cell_weights"]
+__all__ = ["balanced_sampler", "sampling_weights"]
 
 
 def balanced_sampler(
@@ -45,12 +45,12 @@ def balanced_sampler(
     """
     if num_samples is not None and (isinstance(num_samples, bool) or num_samples < 1):
         raise ValueError(f"num_samples must be a positive number of draws, got {num_samples}.")
-    weights = cell_weights(items)
+    weights = sampling_weights(items)
     generator = torch.Generator().manual_seed(seed)
     return WeightedRandomSampler(weights, num_samples or len(items), replacement=True, generator=generator)
 
 
-def cell_weights(items: Sequence[Mapping[str, Any]]) -> list[float]:
+def sampling_weights(items: Sequence[Mapping[str, Any]]) -> list[float]:
     """Weight of each item, with mean 1: equal in sum over the cells that hold items; 1 for an unknown site.
 
     Args:
@@ -58,7 +58,7 @@ def cell_weights(items: Sequence[Mapping[str, Any]]) -> list[float]:
     Raises:
         DataError: as `balanced_sampler`.
 
-    >>> cell_weights([{"label": 1, "site": 0}, {"label": 1, "site": 0}, {"label": 0, "site": 1}, {"label": 0, "site": -1}])
+    >>> sampling_weights([{"label": 1, "site": 0}, {"label": 1, "site": 0}, {"label": 0, "site": 1}, {"label": 0, "site": -1}])
     [0.75, 0.75, 1.5, 1.0]
     """  # noqa: E501
     cells = [(_integer(item, "site", row), _integer(item, "label", row)) for row, item in enumerate(items, start=1)]

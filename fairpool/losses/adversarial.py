@@ -112,7 +112,7 @@ class AdversarialLoss(GroupLoss):
             TypeError, ValueError: the first batch is refused, see `check_first_batch`.
         """
         logits, labels, (sites,) = self.take(logits, labels, groups)
-        base = self.base_loss(logits, labels).mean()
+        base: Tensor = self.base_loss(logits, labels).mean()
         with torch.autocast(logits.device.type, enabled=False):
             plain_logits, plain_labels = canonical(logits, labels)
             is_member = self.constraint.weights(plain_labels).any(dim=1) & (sites >= 0)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, SequentialSampler, WeightedRandomSample
 from fairpool.bundle import find_bundle
 from fairpool.checkpoints import load_model
 from fairpool.data import balanced_sampler
-from fairpool.data.sampler import cell_weights
+from fairpool.data.sampler import sampling_weights
 from fairpool.errors import DataError
 
 
@@ -26,7 +26,7 @@ def items_of(*cells):
 def mass_by_cell(items):
     """Probability that one draw lands in each (site, label) cell, by the weights alone."""
     mass = Counter()
-    for item, weight in zip(items, cell_weights(items), strict=True):
+    for item, weight in zip(items, sampling_weights(items), strict=True):
         mass[item["site"], item["label"]] += weight
     total = sum(mass.values())
     return {cell: value / total for cell, value in mass.items()}
@@ -35,7 +35,7 @@ def mass_by_cell(items):
 def test_weights_are_one_over_the_cells_size_worked_by_hand():
     items = items_of((0, 0, 1), (0, 1, 3), (1, 0, 4))
     expected = [Fraction(8, 3) / n for n in (1, 3, 3, 3, 4, 4, 4, 4)]
-    assert cell_weights(items) == pytest.approx([float(weight) for weight in expected])
+    assert sampling_weights(items) == pytest.approx([float(weight) for weight in expected])
 
 
 cells = st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 2)), st.integers(1, 30), min_size=1)
@@ -52,7 +52,7 @@ def test_every_cell_has_the_same_probability_and_the_unknown_keep_theirs(counts,
     for (site, _), value in mass.items():
         if site != -1:
             assert value == pytest.approx((1 - of_unknown) / len(counts))
-    assert np.mean(cell_weights(items)) == pytest.approx(1)
+    assert np.mean(sampling_weights(items)) == pytest.approx(1)
 
 
 @given(cells, st.randoms(use_true_random=False))
@@ -60,13 +60,13 @@ def test_the_order_of_the_items_moves_no_weight(counts, random):
     items = items_of(*((site, label, count) for (site, label), count in counts.items()))
     order = list(range(len(items)))
     random.shuffle(order)
-    weights = cell_weights(items)
-    assert cell_weights([items[row] for row in order]) == [weights[row] for row in order]
+    weights = sampling_weights(items)
+    assert sampling_weights([items[row] for row in order]) == [weights[row] for row in order]
 
 
 def test_a_balanced_pool_is_drawn_uniformly():
     items = items_of((0, 0, 5), (0, 1, 5), (1, 0, 5), (1, 1, 5))
-    assert cell_weights(items) == [1.0] * 20
+    assert sampling_weights(items) == [1.0] * 20
 
 
 def test_the_sampler_is_torchs_with_these_weights():
@@ -75,7 +75,7 @@ def test_the_sampler_is_torchs_with_these_weights():
     assert isinstance(sampler, WeightedRandomSampler)
     assert sampler.replacement
     assert len(sampler) == len(list(sampler)) == 20
-    assert sampler.weights.tolist() == cell_weights(items)
+    assert sampler.weights.tolist() == sampling_weights(items)
     assert len(list(balanced_sampler(items, seed=0, num_samples=7))) == 7
 
 
@@ -113,7 +113,7 @@ def test_workers_do_not_change_what_is_drawn():
 
 def test_numpy_and_torch_integers_are_integers():
     items = [{"site": np.int64(0), "label": torch.tensor(1)}, {"site": np.int32(1), "label": 0}]
-    assert cell_weights(items) == [1.0, 1.0]
+    assert sampling_weights(items) == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_the_pipelines_method_draws_its_training_batches_with_it(hospitals, tmp_
     loader, pool = (workflow.parser.get_parsed_content(key) for key in ("train#dataloader", "pool"))
     items = pool.section("training")
     assert isinstance(loader.sampler, WeightedRandomSampler)
-    assert loader.sampler.weights.tolist() == cell_weights(items)
+    assert loader.sampler.weights.tolist() == sampling_weights(items)
     expected = list(balanced_sampler(items, seed=3))
     drawn = [row for batch in loader.batch_sampler for row in batch]
     assert drawn == expected[: len(drawn)]
