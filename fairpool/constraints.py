@@ -158,15 +158,15 @@ class _ClassRates(Constraint):
     def __init__(self, num_classes: int, event: str) -> None:
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, got {num_classes!r}.")
-        self.classes = (1,) if num_classes == 2 else tuple(range(num_classes))
-        self.events = (event,) if num_classes == 2 else tuple(f"{event}{c}" for c in self.classes)
+        self.events = (event,) if num_classes == 2 else tuple(f"{event}{c}" for c in range(num_classes))
 
     def weights(self, labels: Tensor) -> Tensor:
         """Any sample, whatever its label."""
-        return torch.ones_like(labels, dtype=torch.bool)[..., None].expand(*labels.shape, len(self.classes))
+        return torch.ones_like(labels, dtype=torch.bool)[..., None].expand(*labels.shape, len(self.events))
 
-    def _probabilities(self, predictions: Tensor | None) -> Tensor:
-        return self._given(predictions)[..., list(self.classes)]
+    def _last(self, by_class: Tensor) -> Tensor:
+        """The last of two classes, or all of more; a slice, as a list of indices would wait for the device."""
+        return by_class[..., by_class.shape[-1] - len(self.events) :]
 
 
 class DemographicParity(_ClassRates):
@@ -192,7 +192,7 @@ class DemographicParity(_ClassRates):
         self, labels: Tensor, predictions: Tensor | None, errors: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Every sample, with the probability of the predicted class as its rate."""
-        return self.weights(labels).flatten(1), self._probabilities(predictions).flatten(1)
+        return self.weights(labels).flatten(1), self._last(self._given(predictions)).flatten(1)
 
 
 class PredictiveParity(_ClassRates):
@@ -225,9 +225,10 @@ class PredictiveParity(_ClassRates):
         self, labels: Tensor, predictions: Tensor | None, errors: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Who is predicted a class, with "the label is another" as the rate."""
-        probabilities = self._probabilities(predictions)
-        classes = torch.tensor(self.classes, device=labels.device)
-        is_decided = (self._given(predictions).argmax(dim=-1)[..., None] == classes).to(probabilities.dtype)
+        predictions = self._given(predictions)
+        probabilities = self._last(predictions)
+        classes = self._last(torch.arange(predictions.shape[-1], device=labels.device))
+        is_decided = (predictions.argmax(dim=-1)[..., None] == classes).to(probabilities.dtype)
         weights = is_decided + (probabilities - probabilities.detach())
         rates = (labels[..., None] != classes).to(probabilities.dtype)
         return weights.flatten(1), rates.flatten(1)

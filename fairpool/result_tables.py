@@ -58,7 +58,7 @@ def figures_table(study: "Study", results: "Sequence[RunResult]") -> Table:
     }
     over = f"{seeds} seeds" if seeds > 1 else "one seed"
     grid = Table(title=f"Test, percent: {spread}{over} ({study.constraint})")
-    grid.add_column("", no_wrap=is_wide)
+    grid.add_column("", no_wrap=is_wide, min_width=max(map(len, methods)) if is_wide else None)
     if is_wide:
         for title in rows.values():
             grid.add_column(title, justify="right")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["select"]
 
 _SHOWN_SETTINGS = 8
+_CHOICES_AS_COLUMNS = 3
 
 
 def select(
@@ -62,7 +63,7 @@ def select(
 
 
 def show_choices(choices: "Sequence[Choice]", runs: "FinishedRuns", *, error: str, gap: str, within: float) -> None:
-    """Print the choices: one column each, with what they were made from."""
+    """Print the choices, one column each, or of many one row, with what they were made from."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -71,25 +72,32 @@ def show_choices(choices: "Sequence[Choice]", runs: "FinishedRuns", *, error: st
     names = [key for key in dict.fromkeys(key for row in runs.rows for key in row) if key.startswith("params/")]
     apart = {"params/method", "params/seed"}
     varied = [key for key in names if key not in apart and len({row[key] for row in runs.rows if key in row}) > 1]
-    grid = Table(title=f"Smallest {gap} from {100 * within:g} % of the best accuracy on")
-    grid.add_column("")
-    for choice in choices:
-        grid.add_column(escape(choice.method or "chosen"), justify="right")
     chosen = [choice.selection.chosen for choice in choices]
-
-    def add(title: str, cells: list[str]) -> None:
-        grid.add_row(escape(title), *map(escape, cells))
-
-    add("method", [str(row.get("method")) for row in chosen])
-    add("seed", [f"mean over {row['seeds']}" if "seeds" in row else str(row.get("seed")) for row in chosen])
-    add("study", [str(row.get("study")) for row in chosen])
-    for key in varied[:_SHOWN_SETTINGS]:
-        add(key.removeprefix("params/"), [_short(row[key]) if key in row else "-" for row in chosen])
-    add(f"{error}, %", [f"{100 * float(row[error]):.1f}" for row in chosen])
-    add(f"{gap}, %", [f"{100 * float(row[gap]):.1f}" for row in chosen])
+    settings = {
+        key.removeprefix("params/"): [_short(row[key]) if key in row else "-" for row in chosen]
+        for key in varied[:_SHOWN_SETTINGS]
+    }
+    facts = {
+        "method": [str(row.get("method")) for row in chosen],
+        "seed": [f"mean over {row['seeds']}" if "seeds" in row else str(row.get("seed")) for row in chosen],
+    }
+    figures = {f"{name}, %": [f"{100 * float(row[name]):.1f}" for row in chosen] for name in (error, gap)}
     for figure, title in {"error": "test error, %", "deo": "test DEO, %", "fpr_gap": "test FPR gap, %"}.items():
-        add(title, [f"{100 * c.test[figure]:.1f}" if figure in c.test else "no estimate" for c in choices])
-    add("accurate enough", [f"{len(c.selection.candidates)} of {len(c.rows)}" for c in choices])
+        figures[title] = [f"{100 * c.test[figure]:.1f}" if figure in c.test else "no estimate" for c in choices]
+    grid = Table(title=f"Smallest {gap} from {100 * within:g} % of the best accuracy on")
+    if len(choices) > _CHOICES_AS_COLUMNS:  # their studies and settings stand below
+        for number, title in enumerate(facts | figures):
+            grid.add_column(escape(title), justify="right" if number else "left", no_wrap=not number)
+        for cells in zip(*(facts | figures).values(), strict=True):
+            grid.add_row(*map(escape, cells))
+    else:
+        facts["study"] = [str(row.get("study")) for row in chosen]
+        counts = {"accurate enough": [f"{len(c.selection.candidates)} of {len(c.rows)}" for c in choices]}
+        grid.add_column("")
+        for choice in choices:
+            grid.add_column(escape(choice.method or "chosen"), justify="right")
+        for title, cells in (facts | settings | figures | counts).items():
+            grid.add_row(escape(title), *map(escape, cells))
     console.print(grid)
     for choice in choices:
         for number, reason in choice.selection.excluded.items():
@@ -100,9 +108,13 @@ def show_choices(choices: "Sequence[Choice]", runs: "FinishedRuns", *, error: st
         console.print(f"left out: {number} {state.lower()} run{'s' if number > 1 else ''}", highlight=False)
     if len({row.get("data") for row in runs.rows}) > 1:
         console.print("note: these runs are on different data; --study or --sweep compares like with like")
-    for choice, row in zip(choices, chosen, strict=True):
+    for number, (choice, row) in enumerate(zip(choices, chosen, strict=True)):
         ids = ", ".join(row.get("run_ids") or [row["run_id"]])
-        console.print(f"{choice.method or 'chosen'}: MLflow run {ids}", markup=False, highlight=False, soft_wrap=True)
+        text = f"{choice.method or 'chosen'}: MLflow run {ids}"
+        if len(choices) > _CHOICES_AS_COLUMNS:
+            own = [f"{name} {cells[number]}" for name, cells in settings.items() if cells[number] != "-"]
+            text = ", ".join([f"{text}, study {row.get('study')}", *own])
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _short(value: object) -> str:
