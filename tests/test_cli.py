@@ -21,6 +21,9 @@ from small_study import (
     write_manifest,
 )
 
+from fairpool.bundle import find_bundle
+from fairpool.constraints import CONSTRAINTS
+
 
 def run_process(*arguments):
     """The command line in a process of its own."""
@@ -364,3 +367,21 @@ def test_synthesized_radiographs_make_a_study(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "error at shenzhen" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"tree", "fairpool-runs"}
+
+
+@pytest.mark.slow
+def test_every_method_of_the_pipeline_runs_and_stands_in_the_table(run_on, small_study):
+    methods = find_bundle("tuberculosis").methods
+    done = run_on(small_study.manifest, "--methods", ",".join(methods))
+    assert done.status == 0, done.err
+    for method in methods:
+        assert f"{method}, seed 0: test error" in done.out
+        assert f"│ {method} " in done.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("constraint", list(CONSTRAINTS))
+def test_every_constraint_runs_with_a_method_that_has_a_form_for_it(run_on, small_study, constraint):
+    done = run_on(small_study.manifest, "--methods", "fairalm_quadratic,lagrangian", "--constraint", constraint)
+    assert done.status == 0, done.err
+    assert f"({constraint})" in done.out
