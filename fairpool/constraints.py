@@ -30,6 +30,7 @@ class Constraint(ABC):
         name: the word of the command line, such as ``equal_opportunity``.
         events: the names of the C events, such as ``("y1",)``.
         gap: the figure of `GroupReport` that the constraint makes small, such as ``deo``.
+        num_classes: number of classes that the network must have, None where any number will do.
         is_error_rate: whether the rate is the error, so that surrogates of the error apply.
         follows_decisions: whether the decisions, not the labels alone, say who belongs to an event.
     """
@@ -37,6 +38,7 @@ class Constraint(ABC):
     name: str
     events: tuple[str, ...]
     gap: str
+    num_classes: int | None = None
     is_error_rate = True
     follows_decisions = False
 
@@ -130,8 +132,7 @@ class EqualizedOdds(_LabelEvents):
     gap = "eodds_gap"
 
     def __init__(self, num_classes: int = 2) -> None:
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}.")
+        _check_num_classes(num_classes)
         super().__init__(tuple(range(num_classes)))
 
 
@@ -156,8 +157,8 @@ class _ClassRates(Constraint):
     is_error_rate = False
 
     def __init__(self, num_classes: int, event: str) -> None:
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes!r}.")
+        _check_num_classes(num_classes)
+        self.num_classes = num_classes
         self.events = (event,) if num_classes == 2 else tuple(f"{event}{c}" for c in range(num_classes))
 
     def weights(self, labels: Tensor) -> Tensor:
@@ -232,6 +233,11 @@ class PredictiveParity(_ClassRates):
         weights = is_decided + (probabilities - probabilities.detach())
         rates = (labels[..., None] != classes).to(probabilities.dtype)
         return weights.flatten(1), rates.flatten(1)
+
+
+def _check_num_classes(num_classes: int) -> None:
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
+        raise ValueError(f"num_classes must be a whole number of at least 2, got {num_classes!r}.")
 
 
 CONSTRAINTS: dict[str, type[Constraint]] = {

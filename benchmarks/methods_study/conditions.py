@@ -11,7 +11,7 @@ __all__ = ["OURS", "Condition", "Rows", "condition_of", "deviation"]
 
 Rows = Sequence[Mapping[str, Any]]
 
-OURS = ("fairalm", "fairalm_averaged", "fairalm_balanced")
+OURS = ("fairalm", "fairalm_balanced", "fairalm_balanced_averaged")
 """The methods whose standing the page always tells."""
 
 

@@ -24,7 +24,7 @@ from fairpool.selection import select_nvp
 from methods_study import training
 from methods_study.figures import run_figures
 from methods_study.hospitals import Cohort, cell_counts, draw, load
-from methods_study.registry import METHODS, SETTINGS, Settings
+from methods_study.registry import BASES, METHODS, SETTINGS, Settings
 from methods_study.training import Recipe
 
 __all__ = ["REHEARSAL", "STUDY", "Plan", "carry_out"]
@@ -56,7 +56,7 @@ class Plan:
     sites: tuple[int, ...] = (2, 5)
     strengths: tuple[float, ...] = (0.0, 0.8)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    tuning_seeds: tuple[int, ...] = (100, 101)
+    tuning_seeds: tuple[int, ...] = (100,)
     max_settings: int = 4
     size: int = 64
     training_images: int = 4000
@@ -129,8 +129,9 @@ def carry_out(plan: Plan, work: Path, workers: int, say: Callable[[str], None]) 
         cohorts.append(plan.pool(num_sites, strength, seed))
     for (num_sites, strength), seed in product(conditions, plan.tuning_seeds):
         cohorts.append(plan.validation(num_sites, strength, seed))
+    tuned = list(dict.fromkeys(BASES.get(method, method) for method in plan.methods))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start) as pool:
         try:
             _all(pool, draw, [(cohort, work / "images") for cohort in cohorts], "cohorts", say)
             jobs = {
@@ -142,16 +143,16 @@ def carry_out(plan: Plan, work: Path, workers: int, say: Callable[[str], None]) 
                     plan.recipe,
                 )
                 # The seed before the method: a worker keeps the images of its last runs.
-                for (num_sites, strength), seed, method in product(conditions, plan.tuning_seeds, plan.methods)
+                for (num_sites, strength), seed, method in product(conditions, plan.tuning_seeds, tuned)
                 for number, settings in enumerate(SETTINGS[method][: plan.max_settings])
             }
             done = dict(zip(jobs, _all(pool, _finish, [(j, work) for j in jobs.values()], "tunings", say), strict=True))
             tuning = [
                 _tuning_row(plan, num_sites, strength, method, number, done)
-                for (num_sites, strength), method in product(conditions, plan.methods)
+                for (num_sites, strength), method in product(conditions, tuned)
                 for number in range(len(SETTINGS[method][: plan.max_settings]))
             ]
-            chosen = _choose(plan, conditions, tuning)
+            chosen = _choose(plan, conditions, tuning, tuned)
             jobs = {
                 (num_sites, strength, method, seed): _Job(
                     method,
@@ -178,6 +179,14 @@ def carry_out(plan: Plan, work: Path, workers: int, say: Callable[[str], None]) 
         for (num_sites, strength, method), settings in chosen.items()
     ]
     return {"runs": rows, "chosen": choices, "tuning": tuning}
+
+
+def _start() -> None:
+    """Ready a process: one thread, and the imports that a first training would otherwise be timed with."""
+    import monai.engines
+    import monai.networks.nets  # noqa: F401
+
+    torch.set_num_threads(1)
 
 
 def _finish(job: _Job, work: Path) -> dict[str, Any]:
@@ -232,14 +241,18 @@ def _tuning_row(
 
 
 def _choose(
-    plan: Plan, conditions: Iterable[tuple[int, float]], tuning: list[dict[str, Any]]
+    plan: Plan, conditions: Iterable[tuple[int, float]], tuning: list[dict[str, Any]], tuned: Sequence[str]
 ) -> dict[tuple[int, float, str], Settings]:
     """The setting of each method: smallest validation DEO among those whose balanced accuracy is close to the best."""
     chosen = {}
-    for (num_sites, strength), method in product(conditions, plan.methods):
+    for (num_sites, strength), method in product(conditions, tuned):
         rows = [
             row for row in tuning if (row["num_sites"], row["strength"], row["method"]) == (num_sites, strength, method)
         ]
-        choice = select_nvp(rows, error="val/balanced_error", gap="val/deo", within=plan.within)
+        try:
+            choice = select_nvp(rows, error="val/balanced_error", gap="val/deo", within=plan.within)
+        except ValueError:  # every setting failed: so will the reported runs, which the page then counts
+            choice = rows[0]
         chosen[num_sites, strength, method] = choice["settings"]
+        chosen |= {(num_sites, strength, name): choice["settings"] for name, base in BASES.items() if base == method}
     return chosen

@@ -69,14 +69,10 @@ class FairALMHandler(OptimizerStepHandler):
     def end_epoch(self, engine: Any) -> None:
         """Refuse to go on after a non-finite loss, or with an event that never occurs; grow the penalty."""
         refuse_nonfinite(int(self.loss.nonfinite_iteration), engine.state.epoch_length)
-        unseen = self.loss.unseen_events() if self._has_updated else ()  # the scaler may have skipped a whole epoch
+        problem = self.loss.epoch_problem() if self._has_updated else ""  # the scaler may have skipped a whole epoch
         self._has_updated = False
-        if unseen:
-            raise RuntimeError(
-                f"the event {', '.join(map(repr, unseen))} did not occur in epoch {engine.state.epoch}: no training "
-                "sample of a known site has that label, so the constraint does nothing. Choose another constraint, or "
-                "look at the labels."
-            )
+        if problem:
+            raise RuntimeError(f"epoch {engine.state.epoch}: {problem}")
         self.loss.end_epoch()
 
     def _bind(self, engine: Any) -> None:

@@ -80,7 +80,7 @@ class WeightAveraging(OptimizerStepHandler):
             self.averaged.update_parameters(self.network)
 
     def after_skipped_step(self, engine: Any) -> None:
-        """A step that moved nothing adds nothing to the mean."""
+        """A step that the scaler skipped adds nothing to the mean."""
 
     def end_epoch(self, engine: Any) -> None:
         """Nothing happens at an epoch's end: its validation sees the weights as they are."""

@@ -8,10 +8,12 @@ import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
 from torch import Tensor, nn
 
 from fairpool.constraints import Constraint, DemographicParity, EqualizedOdds, EqualOpportunity, PredictiveEquality
-from fairpool.losses.binding import GroupLoss, Groups, all_reduced, num_processes
+from fairpool.losses.binding import GroupLoss, Groups, all_reduced, no_sample_sentence, num_processes
 from fairpool.losses.surrogates import canonical, probabilities
 
 __all__ = ["AdversarialLoss", "Adversary"]
+
+_SCALE = 2.0**12
 
 
 class Adversary(nn.Module):
@@ -95,8 +97,11 @@ class AdversarialLoss(GroupLoss):
         super().__init__([num_groups], takes_label_sets=False)
         self.base_loss = base_loss
         self.constraint = constraint
+        self.num_classes = num_classes
         self.strength = strength
         self.adversary = Adversary(num_classes, num_groups, sees_label=isinstance(constraint, EqualizedOdds))
+        self.register_buffer("_epoch_samples", torch.tensor(0), persistent=False)
+        self._is_joined = False
         # Fused, so that a step which the scaler skipped is skipped here by its flag, without a look at it.
         self._optimizer = torch.optim.Adam(self.adversary.parameters(), learning_rate, fused=True)
 
@@ -123,8 +128,10 @@ class AdversarialLoss(GroupLoss):
                 mean: Tensor = torch.where(is_member, entropies, 0).sum() / is_member.sum().clamp(min=1)
                 return mean
 
-            if not (self.training and torch.is_grad_enabled()):
+            if not self._is_recording():
                 return base - self.strength * guess_loss(self.adversary, plain_logits)
+            self._join_processes()
+            self._epoch_samples += is_member.sum()
             self._gather(guess_loss(self.adversary, plain_logits.detach()))
             frozen = {name: value.detach() for name, value in self.adversary.named_parameters()}
             against = guess_loss(lambda *seen: torch.func.functional_call(self.adversary, frozen, seen), plain_logits)
@@ -148,6 +155,26 @@ class AdversarialLoss(GroupLoss):
         super().discard_window()
         self._optimizer.zero_grad()
 
+    def end_epoch(self) -> None:
+        """Begin to count the constraint's samples anew."""
+        self._epoch_samples.zero_()
+
+    def epoch_problem(self) -> str:
+        """A sentence if no sample of a known group was in the constraint's events. Waits for the device."""
+        return "" if int(self._epoch_samples) else no_sample_sentence(self.constraint.events)
+
+    def check_classes(self, num_classes: int) -> None:
+        """Refuse outputs whose number of classes the adversary was not made for.
+
+        Raises:
+            ValueError: naming both numbers.
+        """
+        if num_classes != self.num_classes:
+            raise ValueError(
+                f"the adversary was made for {self.num_classes} classes and the network's output has {num_classes}: "
+                f"pass num_classes={num_classes}."
+            )
+
     def get_extra_state(self) -> dict[str, Any]:
         """The adversary's optimizer, for ``state_dict``."""
         return self._optimizer.state_dict()
@@ -166,6 +193,13 @@ class AdversarialLoss(GroupLoss):
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
+    def _join_processes(self) -> None:
+        """Let every process begin with the first one's adversary."""
+        if not self._is_joined and num_processes() > 1:
+            for parameter in self.adversary.parameters():
+                torch.distributed.broadcast(parameter.data, 0)
+        self._is_joined = True
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "AdversarialLoss":
         super()._apply(fn, recurse)
         for state in self._optimizer.state.values():  # a loss that moves to a GPU takes its optimizer along
@@ -175,7 +209,12 @@ class AdversarialLoss(GroupLoss):
 
 
 def _projection(base: Tensor, against: Tensor, logits: Tensor) -> Tensor:
-    """``<grad base, grad against> / |grad against|^2`` over all parameters that the logits were computed from."""
+    """``<grad base, grad against> / |grad against|^2`` over all parameters that the logits were computed from.
+
+    Under half precision a backward pass loses small gradients unless the loss is scaled up, as the AMP scaler does; a
+    power of two leaves the quotient as it is.
+    """
+    base, against = _SCALE * base, _SCALE * against
     parameters = _leaves(logits)
     if not parameters:
         return torch.zeros_like(base)
@@ -184,7 +223,8 @@ def _projection(base: Tensor, against: Tensor, logits: Tensor) -> Tensor:
     pairs = [(_wide(a), _wide(b)) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     inner = torch.stack([(a * b).sum() for a, b in pairs]).sum()
     square = torch.stack([(b * b).sum() for _, b in pairs]).sum()
-    return torch.where(square > 0, inner / square, 0)
+    quotient = inner / square
+    return torch.where(quotient.isfinite(), quotient, 0)  # 0 as well where a scaled gradient overflowed
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """How a loss that needs each sample's group is called as ``loss(pred, label)`` by an engine that knows no groups."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from fairpool.losses.first_batch import check_first_batch
 from fairpool.losses.surrogates import as_plain
 
-__all__ = ["GroupLoss", "all_reduced", "num_processes"]
+__all__ = ["GroupLoss", "Groups", "all_reduced", "no_sample_sentence", "num_processes"]
 
 Groups = Tensor | tuple[Tensor, ...]
 
@@ -33,9 +34,9 @@ class GroupLoss(nn.Module):
     def __init__(self, num_groups: Sequence[int], *, takes_label_sets: bool = True) -> None:
         super().__init__()
         for number in num_groups:
-            if isinstance(number, bool) or not isinstance(number, int) or number < 2:
+            if isinstance(number, bool) or not isinstance(number, Integral) or number < 2:
                 raise ValueError(f"num_groups must be at least 2: fairness needs two sites to compare; got {number!r}.")
-        self._group_numbers = tuple(num_groups)
+        self._group_numbers = tuple(int(number) for number in num_groups)
         self._takes_label_sets = takes_label_sets
         self._is_checked = False
         self._bound: Groups | None = None
@@ -83,14 +84,19 @@ class GroupLoss(nn.Module):
                 )
             for part, number in zip(each, self._group_numbers, strict=True):
                 check_first_batch(logits, labels, part, number, multi_label=self._takes_label_sets)
+            is_softmax = logits.ndim == 2 and logits.shape[1] > 1 and not (labels.ndim == 2 and labels.shape[1] > 1)
+            self.check_classes(logits.shape[1] if is_softmax else 2)
             self._is_checked = True
         return logits, labels, tuple(part.long() for part in each)
 
     def record(self, loss: Tensor) -> Tensor:
         """Remember the value in training, so that a loss that is not finite is found without waiting; returns it."""
-        if self.training and torch.is_grad_enabled():
+        if self._is_recording():
             self._window_loss += loss.detach()
         return loss
+
+    def _is_recording(self) -> bool:
+        return self.training and torch.is_grad_enabled()
 
     def end_window(self, found_inf: Tensor | None, iteration: int, evidence: Tensor | None = None) -> Tensor:
         """Whether the state may move now, a boolean scalar on the device: a step was taken and all so far was finite.
@@ -128,9 +134,20 @@ class GroupLoss(nn.Module):
     def end_epoch(self) -> None:
         """Apply what changes once an epoch."""
 
-    def unseen_events(self) -> tuple[str, ...]:
-        """Names of the events that the labels of this epoch left empty; a loss without events has none."""
-        return ()
+    def epoch_problem(self) -> str:
+        """A sentence if the epoch that ends showed that the constraint has no effect on these data, else nothing."""
+        return ""
+
+    def check_classes(self, num_classes: int) -> None:
+        """Refuse outputs whose number of classes does not fit; called with the first batch's."""
+
+
+def no_sample_sentence(events: Sequence[str]) -> str:
+    """Why an epoch without a sample in these events is a mistake."""
+    return (
+        f"the event {', '.join(map(repr, events))} did not occur: no training sample of a known site has that label, "
+        "so the constraint does nothing there. Choose another constraint, or look at the labels."
+    )
 
 
 def num_processes() -> int:

@@ -12,14 +12,16 @@ import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
 from torch import Tensor, nn
 
 from fairpool.constraints import Constraint
-from fairpool.losses.binding import GroupLoss, Groups, all_reduced, num_processes
+from fairpool.losses.binding import GroupLoss, Groups, all_reduced, no_sample_sentence, num_processes
 from fairpool.losses.known_counts import cell_weights, checked_table, event_scale, weighted_mean
+from fairpool.losses.samples import dot, terms_of, with_moving_weights
 from fairpool.losses.surrogates import (
     SURROGATES,
     canonical,
     cross_entropy,
     decisions,
     hard_errors,
+    is_plain_entropy,
     probabilities,
     surrogate_errors,
 )
@@ -146,7 +148,7 @@ class FairALMLoss(GroupLoss):
         # Counts and sums of rates since the last update.
         self.register_buffer("_window", torch.zeros(2, *shape), persistent=False)
         self.register_buffer("idle_updates", torch.tensor(0), persistent=False)
-        self.register_buffer("_epoch_samples", torch.zeros(shape[0]), persistent=False)
+        self.register_buffer("_epoch_samples", torch.zeros(shape), persistent=False)
         # Fixed by the training table; None without one.
         table = None if counts is None else checked_table(counts, numbers[0])
         follows = constraints[0].follows_decisions
@@ -183,7 +185,7 @@ class FairALMLoss(GroupLoss):
         plain_logits, plain_labels = canonical(logits, labels)
         if plain_labels.ndim == 2:
             self._expect_labels(plain_labels.shape[1])
-        is_plain = _is_plain_entropy(self.base_loss, plain_logits, plain_labels)
+        is_plain = is_plain_entropy(self.base_loss, plain_logits, plain_labels)
         base = None if is_plain else self.base_loss(logits, labels)
         with torch.autocast(logits.device.type, enabled=False):
             return self.record(self._forward(base, plain_logits, plain_labels, attributes))
@@ -198,13 +200,13 @@ class FairALMLoss(GroupLoss):
         errors = surrogate_errors(logits, labels, self.surrogate, entropies)
         predictions = probabilities(logits, labels) if self._needs_predictions else None
         events = [part(labels, predictions, errors) for part in self.constraints]
-        terms = [_terms(*event) for event in events]
+        terms = [terms_of(*event) for event in events]
         counts, sums, dual_sums = self._cell_sums(logits, labels, events, terms, attributes)
-        if self.training and torch.is_grad_enabled():
+        if self._is_recording():
             self._window += torch.stack([counts, dual_sums])
         if self._event_scale is not None:
             coefficients = (self.multipliers + self.eta) * self._event_scale / len(labels)
-            return base + _dot(coefficients, attributes[0], terms[0], self._is_bounded)
+            return base + dot(coefficients, attributes[0], terms[0], is_bounded=self._is_bounded)
         return self._with_batch_means(base, counts, sums, events, terms, attributes)
 
     @torch.no_grad()
@@ -225,15 +227,13 @@ class FairALMLoss(GroupLoss):
                 num_classes = 2 if logits.ndim == labels.ndim else logits.shape[1]
                 predictions = F.one_hot(decisions(logits, labels), num_classes).to(logits.dtype)
         parts = []
-        for part, (weights, _), rates, groups in zip(self.constraints, events, terms, attributes, strict=True):
+        found = zip(self.constraints, events, terms, attributes, self._group_numbers, strict=True)
+        for part, (weights, _), rates, groups, number in found:
             columns = [weights.to(rates.dtype), rates]
             if is_hard:
                 columns.append(columns[0] * part(labels, predictions, errors)[1])
-            parts.append(
-                cell_sums(torch.cat(columns, dim=1), groups, self._most_groups).view(
-                    len(columns), -1, self._most_groups
-                )
-            )
+            summed = cell_sums(torch.cat(columns, dim=1), groups, number).view(len(columns), -1, number)
+            parts.append(F.pad(summed, (0, self._most_groups - number)) if number < self._most_groups else summed)
         sums = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return sums[0], sums[1], sums[-1]
 
@@ -251,9 +251,10 @@ class FairALMLoss(GroupLoss):
         The gradient with respect to a cell's mean is one number, so each sample carries it as a weight: constant for
         the linear penalty, ``lam + eta * gap`` for the quadratic one, because the gap is linear in the means.
         """
-        world_size, local_base = num_processes(), base
+        # An evaluation, which one process may do alone, must not wait for the others.
+        world_size, local_base = num_processes() if self._is_recording() else 1, base
         if world_size > 1:
-            size = base.new_tensor(float(len(attributes[0])))
+            size = base.new_full((), float(len(attributes[0])))
             joined = all_reduced(
                 torch.cat([counts.flatten(), sums.flatten(), torch.stack([base.detach() * size, size])])
             )
@@ -273,10 +274,9 @@ class FairALMLoss(GroupLoss):
         for (weights, _), rates, groups in zip(events, terms, attributes, strict=True):
             rows = slice(row, row + rates.shape[1])
             row = rows.stop
-            if weights.requires_grad:  # the mean's denominator moves too: d(mu) = (d(sum w r) - mu d(sum w)) / n
-                means = _of_sample((sums / counts.clamp(min=1))[rows], groups)
-                rates = rates - means * (weights - weights.detach())
-            fairness = fairness + _dot((force * per_sample)[rows], groups, rates, self._is_bounded)
+            if weights.requires_grad:
+                rates = with_moving_weights(rates, weights, (sums / counts.clamp(min=1))[rows], groups)
+            fairness = fairness + dot((force * per_sample)[rows], groups, rates, is_bounded=self._is_bounded)
         if world_size == 1 and self.penalty == "linear":
             return base + fairness
         # The gradient is that of the force; the value is that of the joined batch. Gradients are averaged over the
@@ -284,6 +284,24 @@ class FairALMLoss(GroupLoss):
         local = world_size * (local_base + fairness)
         value = base + torch.where(comparable, average_force * per_sample * sums, 0).sum()
         return local + (value - local).detach()
+
+    def check_classes(self, num_classes: int) -> None:
+        """Refuse outputs whose number of classes the constraint or the known counts were not made for.
+
+        Raises:
+            ValueError: naming both numbers.
+        """
+        for part in self.constraints:
+            if part.num_classes not in (None, num_classes):
+                raise ValueError(
+                    f"{type(part).__name__}(num_classes={part.num_classes}) constrains {part.num_classes} classes and "
+                    f"the network's output has {num_classes}: pass num_classes={num_classes}."
+                )
+        if self._cell_weights is not None and len(self._cell_weights) != num_classes:
+            raise ValueError(
+                f"counts has {len(self._cell_weights)} labels and the network's output {num_classes}: give a row of "
+                "counts for every class."
+            )
 
     def _expect_labels(self, num_labels: int) -> None:
         """Make room for L labels' events, at the first batch or before a checkpoint's multipliers are loaded."""
@@ -299,7 +317,7 @@ class FairALMLoss(GroupLoss):
             )
         self.multipliers = self.multipliers.new_zeros(size, self._most_groups)
         self._window = self._window.new_zeros(2, size, self._most_groups)
-        self._epoch_samples = self._epoch_samples.new_zeros(size)
+        self._epoch_samples = self._epoch_samples.new_zeros(size, self._most_groups)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         saved = state_dict.get(f"{prefix}multipliers")
@@ -326,7 +344,7 @@ class FairALMLoss(GroupLoss):
         is_moving = self.end_window(found_inf, iteration, gaps.sum())
         step = self.eta if self.dual_step is None else self.dual_step
         self.multipliers += torch.where(is_moving, step * gaps, 0)
-        self._epoch_samples += counts.sum(dim=1)
+        self._epoch_samples += counts
         self.idle_updates += (counts > 0).sum(dim=1).amax() < 2
         if self.max_multiplier is not None:
             self.multipliers.clamp_(-self.max_multiplier, self.max_multiplier)
@@ -342,15 +360,27 @@ class FairALMLoss(GroupLoss):
         self.eta *= self.growth
         self._epoch_samples.zero_()
 
-    def unseen_events(self) -> tuple[str, ...]:
-        """Names of the events by label in which no sample of a known group was since the last `end_epoch`.
+    def epoch_problem(self) -> str:
+        """What of this epoch's labels and groups left the constraint without effect. Waits for the device.
 
-        Decisions may leave an event empty for a while; labels that do have nothing to constrain. Waits for the device.
+        Decisions may leave an event empty for a while; labels that do have nothing to constrain.
         """
         num_labels = len(self.multipliers) // self._events_per_label
         by_label = [not part.follows_decisions for part in self.constraints for _ in part.events * num_labels]
-        rows = zip(self.events, by_label, self._epoch_samples.tolist(), strict=True)
-        return tuple(name for name, is_by_label, samples in rows if is_by_label and samples == 0)
+        rows = self._epoch_samples.sum(dim=1).tolist()
+        unseen = [
+            name
+            for name, is_by_label, samples in zip(self.events, by_label, rows, strict=True)
+            if is_by_label and not samples
+        ]
+        if unseen:
+            return no_sample_sentence(unseen)
+        if all(by_label) and not bool(is_comparable(self._epoch_samples).any()):
+            return (
+                "no event of the constraint has training samples of two groups, so there is nothing to compare. Look "
+                "at the group ids, or choose another constraint."
+            )
+        return ""
 
     def extra_repr(self) -> str:
         """The settings that differ between runs."""
@@ -363,35 +393,6 @@ class FairALMLoss(GroupLoss):
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-def _terms(weights: Tensor, rates: Tensor) -> Tensor:
-    """``w * r`` of each sample and event; an infinite error outside the event does not become 0 * inf."""
-    return torch.where(weights, rates, 0) if weights.dtype == torch.bool else weights * rates
-
-
-def _of_sample(cells: Tensor, groups: Tensor) -> Tensor:
-    """The value of each sample's cell, (C, K) to (B, C); 0 for an unknown group."""
-    return F.pad(cells, (1, 0))[:, groups + 1].t()
-
-
-def _dot(coefficients: Tensor, groups: Tensor, terms: Tensor, is_bounded: bool) -> Tensor:
-    """``sum_i sum_c coefficients[c, s_i] * terms[i, c]``; a sample of unknown group adds nothing."""
-    weights = _of_sample(coefficients, groups)
-    if not is_bounded:
-        terms = torch.where(weights == 0, 0, terms)  # an infinite rate of weight 0 must not become NaN
-    return (weights * terms).sum()
-
-
-def _is_plain_entropy(base_loss: nn.Module, logits: Tensor, labels: Tensor) -> bool:
-    """Whether the base loss is just ``-log p_y`` of these canonical tensors, so that one softmax serves both."""
-    if getattr(base_loss, "reduction", None) not in ("mean", "none"):
-        return False
-    if type(base_loss) is nn.CrossEntropyLoss:
-        return base_loss.weight is None and base_loss.label_smoothing == 0 and base_loss.ignore_index < 0
-    if type(base_loss) is nn.BCEWithLogitsLoss:
-        return logits.ndim == labels.ndim and base_loss.weight is None and base_loss.pos_weight is None
-    return False
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -18,18 +18,20 @@ def checked_table(counts: Tensor, num_groups: int) -> Tensor:
     """The table of training samples by label and group as double precision, (num_classes, K).
 
     Raises:
-        ValueError: the table has another shape, holds a negative number, or nothing at all.
+        ValueError: the table has another shape, holds what is no count, or nothing at all.
     """
     table = torch.as_tensor(counts).double()
     if table.ndim != 2 or table.shape[1] != num_groups or table.shape[0] < 2:
         raise ValueError(f"counts must be (num_classes, {num_groups}) samples, got shape {tuple(table.shape)}.")
-    if bool((table < 0).any()) or not bool(table.sum() > 0):
-        raise ValueError("counts must be non-negative and hold at least one sample.")
+    if not bool(((table >= 0) & table.isfinite()).all()) or not bool(table.sum() > 0):
+        raise ValueError("counts must be non-negative, finite, and hold at least one sample.")
     return table
 
 
 def event_scale(constraint: Constraint, table: Tensor) -> Tensor:
     """``2 / (P_c pi[c, k])``, (C, K), with pi the share of the samples in event and group; 0 where a group has no part.
+
+    The share is that of the samples of known group: in a batch with unknown ones the terms weaken by their part.
 
     Args:
         constraint: its events define the cells.

@@ -21,7 +21,6 @@ class LagrangianLoss(FairALMLoss):
         constraint: as in `FairALMLoss`, like the rest.
         num_groups: K.
         dual_step: step of the multipliers, > 0.
-        dual_rates: ``"soft"``; ``"hard"`` is `ProxyLagrangianLoss`.
         surrogate: of the error.
         max_multiplier: bound on every multiplier's size, or None.
     Raises:
@@ -37,13 +36,14 @@ class LagrangianLoss(FairALMLoss):
     True
     """
 
+    _dual_rates = "soft"
+
     def __init__(
         self,
         base_loss: nn.Module,
         constraint: Constraint | Sequence[Constraint],
         num_groups: int | Sequence[int],
         dual_step: float = 0.1,
-        dual_rates: str = "soft",
         surrogate: str = "probability",
         max_multiplier: float | None = None,
     ) -> None:
@@ -54,7 +54,7 @@ class LagrangianLoss(FairALMLoss):
             constraint,
             num_groups,
             dual_step=dual_step,
-            dual_rates=dual_rates,
+            dual_rates=self._dual_rates,
             penalty="quadratic",  # which is lam * gap once the penalty is 0, for selection rates too
             surrogate=surrogate,
             max_multiplier=max_multiplier,

@@ -1,10 +1,5 @@
 """Baseline of Table 1: the proxy-Lagrangian, whose two players look at different rates."""
 
-from collections.abc import Sequence
-
-from torch import nn
-
-from fairpool.constraints import Constraint
 from fairpool.losses.lagrangian import LagrangianLoss
 
 __all__ = ["ProxyLagrangianLoss"]
@@ -31,6 +26,7 @@ class ProxyLagrangianLoss(LagrangianLoss):
         arXiv:1804.06500, section 4.
 
     >>> import torch
+    >>> from torch import nn
     >>> from fairpool import EqualOpportunity
     >>> loss = ProxyLagrangianLoss(nn.CrossEntropyLoss(), EqualOpportunity(), num_groups=2)
     >>> value = loss(torch.tensor([[0.0, 1.0], [2.0, 1.0]]), torch.tensor([1, 1]), torch.tensor([0, 1]))
@@ -38,13 +34,4 @@ class ProxyLagrangianLoss(LagrangianLoss):
     tensor([[-0.1000,  0.1000]])
     """
 
-    def __init__(
-        self,
-        base_loss: nn.Module,
-        constraint: Constraint | Sequence[Constraint],
-        num_groups: int | Sequence[int],
-        dual_step: float = 0.1,
-        surrogate: str = "probability",
-        max_multiplier: float | None = None,
-    ) -> None:
-        super().__init__(base_loss, constraint, num_groups, dual_step, "hard", surrogate, max_multiplier)
+    _dual_rates = "hard"

@@ -57,3 +57,15 @@ class ReweightedLoss(GroupLoss):
         base = self.base_loss(logits, labels)
         with torch.autocast(logits.device.type, enabled=False):
             return self.record(weighted_mean(base.float(), self._cell_weights, canonical(logits, labels)[1], sites))
+
+    def check_classes(self, num_classes: int) -> None:
+        """Refuse outputs with another number of classes than the table has labels.
+
+        Raises:
+            ValueError: naming both numbers.
+        """
+        if len(self._cell_weights) != num_classes:
+            raise ValueError(
+                f"counts has {len(self._cell_weights)} labels and the network's output {num_classes}: give a row of "
+                "counts for every class."
+            )

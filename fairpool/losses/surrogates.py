@@ -6,7 +6,7 @@ L >= 2, logits (B, L) are L sigmoids. So in canonical form, logits as many-dimen
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = [
     "SURROGATES",
@@ -15,6 +15,7 @@ __all__ = [
     "cross_entropy",
     "decisions",
     "hard_errors",
+    "is_plain_entropy",
     "probabilities",
     "surrogate_errors",
 ]
@@ -93,6 +94,20 @@ def surrogate_errors(logits: Tensor, labels: Tensor, surrogate: str, entropies: 
 def hard_errors(logits: Tensor, labels: Tensor) -> Tensor:
     """Whether the decision misses the label, boolean in the shape of the labels."""
     return decisions(logits, labels) != labels
+
+
+def is_plain_entropy(base_loss: nn.Module, logits: Tensor, labels: Tensor) -> bool:
+    """Whether a base loss is just `cross_entropy` of these canonical tensors, so that one softmax serves both.
+
+    `torch.nn.CrossEntropyLoss` over a single logit is taken as the binary one, where torch's own would always be 0.
+    """
+    if getattr(base_loss, "reduction", None) not in ("mean", "none"):
+        return False
+    if type(base_loss) is nn.CrossEntropyLoss:
+        return base_loss.weight is None and base_loss.label_smoothing == 0 and base_loss.ignore_index < 0
+    if type(base_loss) is nn.BCEWithLogitsLoss:
+        return logits.ndim == labels.ndim and base_loss.weight is None and base_loss.pos_weight is None
+    return False
 
 
 def _margins(logits: Tensor, labels: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from fairpool import EqualizedOdds, EqualOpportunity, FairALMHandler, FairALMLoss, PredictiveParity
 from fairpool.handlers.dual import groups_of
+from fairpool.losses import AdversarialLoss
 
 
 def make_loss(**options):
@@ -381,7 +382,7 @@ def test_the_handler_works_with_any_optimizer(train):
 
 def test_an_event_that_never_occurs_in_an_epoch_ends_the_run_naming_it(train):
     loss = FairALMLoss(torch.nn.CrossEntropyLoss(), EqualOpportunity(label=7), num_groups=3)
-    with pytest.raises(RuntimeError, match="the event 'y7' did not occur in epoch 1"):
+    with pytest.raises(RuntimeError, match="epoch 1: the event 'y7' did not occur"):
         train(loss, [FairALMHandler(loss, group_key="site")], epochs=2).run()
 
 
@@ -392,3 +393,18 @@ def test_decisions_may_leave_an_event_empty(train):
     network.bias.data[0] = 1e4  # nobody is predicted positive
     train(loss, [FairALMHandler(loss, group_key="site")], network=network).run()
     assert bool((loss.multipliers == 0).all())
+
+
+@pytest.mark.parametrize("make", [FairALMLoss, AdversarialLoss])
+def test_every_loss_with_events_says_that_one_never_occurs(make, train):
+    loss = make(torch.nn.CrossEntropyLoss(), EqualOpportunity(label=7), num_groups=3)
+    with pytest.raises(RuntimeError, match="epoch 1: the event 'y7' did not occur"):
+        train(loss, [FairALMHandler(loss, group_key="site")], epochs=2).run()
+
+
+def test_an_epoch_of_a_single_site_ends_the_run_as_nothing_can_be_compared(train, items):
+    for item in items:
+        item["site"] = 1
+    loss = FairALMLoss(torch.nn.CrossEntropyLoss(), EqualOpportunity(), num_groups=3)
+    with pytest.raises(RuntimeError, match="epoch 1: no event of the constraint has training samples of two groups"):
+        train(loss, [FairALMHandler(loss, group_key="site")], data=items).run()

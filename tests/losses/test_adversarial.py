@@ -194,3 +194,37 @@ def test_a_constraint_that_an_adversary_has_no_form_for_is_refused(constraint):
 def test_values_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=name):
         AdversarialLoss(nn.CrossEntropyLoss(), EqualOpportunity(), 2, **{name: value})
+
+
+@pytest.mark.parametrize("layout", [(3,), (4,)], ids=str)
+def test_an_output_of_another_number_of_classes_is_refused_with_the_remedy(layout):
+    loss = AdversarialLoss(nn.CrossEntropyLoss(), EqualOpportunity(), 2)
+    with pytest.raises(
+        ValueError, match=f"made for 2 classes and the network's output has {layout[0]}: pass num_classes"
+    ):
+        loss(torch.zeros(4, *layout), torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_projection_is_the_same_in_half_precision(dtype):
+    """Bug found here: in float16 small gradients were lost, and the projection was a third of what it should be."""
+    from fairpool.losses.adversarial import _projection
+
+    torch.manual_seed(3)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(), nn.Flatten()
+    )
+    model.append(nn.Linear(8 * 15 * 15, 2))
+    images, labels, groups = torch.randn(16, 1, 64, 64), torch.arange(16) % 2, torch.arange(16) // 8
+    loss = AdversarialLoss(nn.CrossEntropyLoss(), DemographicParity(), 2)
+
+    def projection():
+        logits = model(images)
+        base = nn.functional.cross_entropy(logits.float(), labels)
+        against = nn.functional.cross_entropy(loss.adversary(logits.float(), labels), groups)
+        return float(_projection(base, against, logits))
+
+    expected = projection()
+    with torch.autocast("cpu", dtype=dtype):
+        found = projection()
+    assert found == pytest.approx(expected, rel=0.05)

@@ -3,7 +3,9 @@
 import io
 import itertools
 import math
+import unittest.mock
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +14,15 @@ from monai.data import MetaTensor
 from oracles import FairALMOracle, Sample, samples_of
 from torch import nn
 
-from fairpool import EqualizedOdds, EqualOpportunity, ErrorRateParity, FairALMLoss, PredictiveEquality
+from fairpool import (
+    DemographicParity,
+    EqualizedOdds,
+    EqualOpportunity,
+    ErrorRateParity,
+    FairALMLoss,
+    PredictiveEquality,
+    PredictiveParity,
+)
 from fairpool.losses.surrogates import SURROGATES
 
 ETA = 0.125  # exact in single precision, in which a new loss keeps it
@@ -809,3 +819,38 @@ def test_a_base_loss_for_other_logits_is_called_and_not_replaced():
     loss = FairALMLoss(nn.BCEWithLogitsLoss(), EqualOpportunity(), num_groups=2)
     with pytest.raises(ValueError, match="size"):
         loss(torch.randn(4, 2), torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1]))
+
+
+@pytest.mark.parametrize("make", [DemographicParity, PredictiveParity])
+@pytest.mark.parametrize(("meant", "layout"), [(2, (3,)), (3, (2,)), (3, ())])
+def test_an_output_with_other_classes_than_the_constraints_is_refused(make, meant, layout):
+    loss = FairALMLoss(nn.CrossEntropyLoss(), make(num_classes=meant), 2, penalty="quadratic")
+    found = max(2, *layout, 2)
+    with pytest.raises(ValueError, match=f"num_classes={meant}.*output has {found}: pass num_classes={found}"):
+        loss(torch.zeros(4, *layout), torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 0, 1]))
+
+
+def test_counts_with_too_few_rows_for_the_classes_are_refused():
+    base = nn.CrossEntropyLoss(reduction="none")
+    loss = FairALMLoss(base, EqualOpportunity(), 2, counts=torch.ones(2, 2), reweight=True)
+    with pytest.raises(ValueError, match="counts has 2 labels and the network's output 3"):
+        loss(torch.zeros(4, 3), torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 0, 1]))
+
+
+@pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
+def test_counts_that_are_no_counts_are_refused(value):
+    with pytest.raises(ValueError, match="non-negative, finite"):
+        FairALMLoss(nn.CrossEntropyLoss(), EqualOpportunity(), 2, counts=torch.tensor([[1.0, 1.0], [value, 1.0]]))
+
+
+def test_an_evaluation_by_one_process_alone_waits_for_nobody(tmp_path):
+    """In a process group of two whose second never calls: the value is the process's own."""
+    logits, labels, groups = draw(12, 3)
+    loss = pair(EqualOpportunity(), 3)[0].eval()
+    expected = loss(logits, labels, groups)
+    with unittest.mock.patch("fairpool.losses.fairalm.num_processes", return_value=2):
+        assert torch.equal(loss(logits, labels, groups), expected)
+
+
+def test_numpy_numbers_of_groups_are_numbers():
+    assert FairALMLoss(nn.CrossEntropyLoss(), EqualOpportunity(), np.int64(3)).multipliers.shape == (1, 3)

@@ -146,3 +146,13 @@ def test_the_handler_binds_one_key_an_attribute(train, items):
     train(loss, [FairALMHandler(loss, group_key=["site", "sex"])], data=items).run()
     assert bool((loss.multipliers[1, :2] != 0).all())
     assert float(loss.multipliers[1, 2]) == 0
+
+
+def test_a_group_that_an_attribute_does_not_have_is_not_taken_for_padding():
+    """Bug found here: after the first batch, id 2 of an attribute of two groups was counted as a third group."""
+    loss = FairALMLoss(nn.BCEWithLogitsLoss(), [EqualOpportunity(), EqualOpportunity()], [2, 3])
+    logits, labels, *_ = draw()
+    groups = torch.arange(SIZE) % 2
+    loss(logits, labels.double(), (groups, groups))
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        loss(logits, labels.double(), (groups + 1, groups))
