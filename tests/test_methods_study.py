@@ -87,9 +87,9 @@ def test_in_distribution_error_is_the_error_of_a_test_set_resampled_to_the_pools
 
 def test_every_method_chooses_from_as_many_settings_and_none_twice():
     from methods_study.protocol import STUDY
-    from methods_study.registry import METHODS, SETTINGS
+    from methods_study.registry import BASES, METHODS, SETTINGS
 
-    assert set(METHODS) == set(SETTINGS)
+    assert set(METHODS) == set(SETTINGS) | set(BASES)
     for settings in SETTINGS.values():
         assert len(settings) == STUDY.max_settings
         assert len({tuple(sorted(choice.items())) for choice in settings}) == STUDY.max_settings
@@ -122,7 +122,7 @@ def test_the_rehearsal_gives_every_method_on_every_seed(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "methods.py"), "--rounds", "2", "--json", str(path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     results = json.loads(path.read_text(encoding="utf-8"))["results"]
-    assert len(results) == 11 * 2
+    assert len(results) == 12 * 2
     assert {row["seed"] for row in results} == {0, 1}
     for row in results:
         assert row["method"] in done.stdout

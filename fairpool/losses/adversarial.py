@@ -76,6 +76,8 @@ class AdversarialLoss(GroupLoss):
     >>> loss.update_multipliers()
     """
 
+    _epoch_samples: Tensor
+
     def __init__(
         self,
         base_loss: nn.Module,

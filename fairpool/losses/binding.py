@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class GroupLoss(nn.Module):
     nonfinite_iteration: Tensor
     _window_loss: Tensor
 
-    def __init__(self, num_groups: Sequence[int], *, takes_label_sets: bool = True) -> None:
+    def __init__(self, num_groups: Sequence[Any], *, takes_label_sets: bool = True) -> None:
         super().__init__()
         for number in num_groups:
             if isinstance(number, bool) or not isinstance(number, Integral) or number < 2:
