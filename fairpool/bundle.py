@@ -133,7 +133,11 @@ def find_bundle(pipeline: str, *, trust_config: bool = False) -> Bundle:
 
 
 def parse_overrides(
-    texts: Sequence[str], keys: Mapping[str, Mapping[str, Any]], *, trust_config: bool = False
+    texts: Sequence[str],
+    keys: Mapping[str, Mapping[str, Any]],
+    *,
+    trust_config: bool = False,
+    others: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """``key=value`` texts as configuration values: JSON where it parses, text otherwise.
 
@@ -141,6 +145,7 @@ def parse_overrides(
         texts: such as ``learning_rate=0.001`` or ``train#trainer#max_epochs=5``.
         keys: what `Bundle.keys` gives for the methods that will run; a key of any of them is accepted.
         trust_config: whether values may hold expressions (``$...``) and targets, which run as code.
+        others: the same of methods that will not run, to say whose setting an unknown key is.
     Raises:
         ValueError: a text has no ``=``, names an unknown key, holds an expression that is not trusted, or gives
             something else where the configuration has a number.
@@ -152,7 +157,7 @@ def parse_overrides(
         if not separator or not key:
             raise ValueError(f'"{text}" is not of the form key=value.')
         if key not in known:
-            raise ValueError(f'the configuration has no key "{key}"{did_you_mean(key, known)}.')
+            raise ValueError(_unknown_key(key, keys, others or {}))
         if key in _SET_BY_OPTIONS:
             raise ValueError(f'"{key}" is not set this way: {_SET_BY_OPTIONS[key]}.')
         try:
@@ -166,6 +171,16 @@ def parse_overrides(
         if kind and not is_reference and _number_kind(overrides[key]) not in (kind, "a whole number"):
             raise ValueError(f'"{key}" must be {kind}, such as {known[key]}; got "{value}".')
     return overrides
+
+
+def _unknown_key(key: str, keys: Mapping[str, Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]) -> str:
+    owners = [method for method, own in others.items() if key in own]
+    if owners:
+        return (
+            f'"{key}" is a setting of {", ".join(owners)} and would change nothing for {", ".join(keys)}: leave it '
+            "out, or add one of those methods."
+        )
+    return f'the configuration has no key "{key}"{did_you_mean(key, {name for own in keys.values() for name in own})}.'
 
 
 def runs_code(value: Any) -> bool:

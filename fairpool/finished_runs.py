@@ -4,7 +4,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["FinishedRuns", "finite_number", "mean_over_seeds", "open_store", "read_test_figures", "runs_of"]
 
 _PAGE = 1000  # most runs that MLflow gives in one answer
+_NAMED = 5  # most studies or sweeps that a message names
 _ABOUT = ("method", "seed", "constraint", "pipeline", "data")
 
 
@@ -84,40 +85,35 @@ def runs_of(
         methods: only runs of these methods.
         sweep: only runs of this sweep.
     Raises:
-        ValueError: there is no such experiment, or it holds no finished run of what was asked for.
+        ValueError: there is no such experiment, it holds no finished run of what was asked for, or no run of one of the
+            methods; the message says what there is.
     """
     experiment_id = _experiment_id(client, experiment)
-    wanted = ["tags.\"fairpool.kind\" = 'run'"]
-    for tag, value in (("study", study), ("sweep", sweep)):
-        if value is not None:
-            # Any other character would end the quotation, or is in no identity.
-            wanted.append(f"tags.{tag} = '{''.join(c if c.isalnum() or c in '-_.' else '?' for c in value)}'")
-    rows, states = [], Counter[str]()
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id],
-            " and ".join(wanted),
-            max_results=_PAGE,
-            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
-            page_token=token,
+    rows, states, seen = [], Counter[str](), set[str]()
+    for run in _runs(client, experiment_id, study=study, sweep=sweep):
+        method = run.data.params.get("method")
+        seen.add(str(method))
+        if methods is not None and method not in methods:
+            continue
+        if run.info.status == "FINISHED":
+            rows.append(_row(run))
+        else:
+            states[run.info.status] += 1
+    asked = (f' of study "{study}"' if study is not None else "") + (
+        f' of sweep "{sweep}"' if sweep is not None else ""
+    )
+    unknown = [method for method in methods or () if method not in seen]
+    if unknown and seen:
+        named = " or ".join(f'"{method}"{did_you_mean(method, seen)}' for method in unknown)
+        raise ValueError(
+            f'the experiment "{experiment}" holds no run{asked} of the method {named}. '
+            f"There are runs of {', '.join(sorted(seen))}."
         )
-        for run in page:
-            if methods is not None and run.data.params.get("method") not in methods:
-                continue
-            if run.info.status == "FINISHED":
-                rows.append(_row(run))
-            else:
-                states[run.info.status] += 1
-        token = page.token
-        if not token:
-            break
     if not rows:
-        words = [f'of study "{study}"' if study else "", f'of sweep "{sweep}"' if sweep else ""]
-        words.append(f"of {' or '.join(methods)}" if methods else "")
         others = f" ({_counted(states)})" if states else ""
-        asked = "".join(f" {word}" for word in words if word)
-        raise ValueError(f'the experiment "{experiment}" holds no finished run{asked}{others}.')
+        asked += f" of {' or '.join(methods)}" if methods else ""
+        there = _what_there_is(client, experiment_id, study=study, sweep=sweep) if not seen else ""
+        raise ValueError(f'the experiment "{experiment}" holds no finished run{asked}{others}.{there}')
     return FinishedRuns(rows, dict(states))
 
 
@@ -154,6 +150,48 @@ def read_test_figures(client: "MlflowClient", row: Mapping[str, Any]) -> dict[st
         metrics = client.get_run(run_id).data.metrics
         found.append({key.removeprefix("test/"): value for key, value in metrics.items() if key.startswith("test/")})
     return _means(found)
+
+
+def _runs(
+    client: "MlflowClient", experiment_id: str, *, study: str | None = None, sweep: str | None = None
+) -> Iterator[Any]:
+    """MLflow's runs of a study or sweep in any state, the earliest first; no summaries."""
+    wanted = ["tags.\"fairpool.kind\" = 'run'"]
+    for tag, value in (("study", study), ("sweep", sweep)):
+        if value is not None:
+            # Any other character would end the quotation, or is in no identity.
+            wanted.append(f"tags.{tag} = '{''.join(c if c.isalnum() or c in '-_.' else '?' for c in value)}'")
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            " and ".join(wanted),
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _what_there_is(client: "MlflowClient", experiment_id: str, *, study: str | None, sweep: str | None) -> str:
+    """The newest studies or sweeps in place of one that holds no run, as a sentence; nothing if none was asked for."""
+    tags = [run.data.tags for run in _runs(client, experiment_id)]
+    sentences = []
+    for plural, kind, asked in (("studies", "study", study), ("sweeps", "sweep", sweep)):
+        known = list(dict.fromkeys(one[kind] for one in reversed(tags) if kind in one))
+        if asked is None or asked in known:
+            continue
+        if not known:
+            sentences.append(f" It holds no {kind} at all.")
+            continue
+        near = did_you_mean(asked, known)
+        more = f" and {len(known) - _NAMED} older ones" if len(known) > _NAMED else ""
+        sentences.append(f" There {'is' if len(known) == 1 else 'are'} the {plural if len(known) > 1 else kind} ")
+        sentences[-1] += f"{', '.join(known[:_NAMED])}{more}{near}."
+    return "".join(sentences)
 
 
 def _row(run: Any) -> dict[str, Any]:

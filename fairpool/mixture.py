@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from fairpool.constraints import CONSTRAINTS
 from fairpool.errors import DataError
 from fairpool.handlers.site_report import report_metrics
 from fairpool.metrics import group_report
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
 
     from fairpool.run_counts import RunCounts
 
-__all__ = ["MIXTURE_CONSTRAINTS", "Mixture", "fair_mixture"]
+__all__ = ["MIXTURE_CONSTRAINTS", "RATE_WORDS", "Mixture", "fair_mixture"]
 
-MIXTURE_CONSTRAINTS: dict[str, tuple[tuple[str, ...], str]] = {
-    "equal_opportunity": (("fnr",), "deo"),
-    "predictive_equality": (("fpr",), "fpr_gap"),
-    "equalized_odds": (("fpr", "fnr"), "eodds_gap"),
-    "error_rate_parity": (("error",), "ddp"),
-    "demographic_parity": (("selection_rate",), "selection_gap"),
+MIXTURE_CONSTRAINTS: dict[str, tuple[str, ...]] = {
+    "equal_opportunity": ("fnr",),
+    "predictive_equality": ("fpr",),
+    "equalized_odds": ("fpr", "fnr"),
+    "error_rate_parity": ("error",),
+    "demographic_parity": ("selection_rate",),
 }
-"""Constraints whose rates are linear in the mixture: the rates that must agree, and the figure of their largest gap."""
+"""Constraints whose rates are linear in the mixture, and the rates that must agree."""
+
+RATE_WORDS = {"fnr": "FNR", "fpr": "FPR", "error": "error", "selection_rate": "selection rate"}
+"""What a reader calls these rates."""
+
+_CASES = {"fnr": " of label 1", "fpr": " of label 0"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +53,9 @@ class Mixture:
         is_fair: whether the validation gaps are closed; False only where the closest mixture was asked for.
         constraint: its name.
         notes: what a reader should know, in sentences.
+        sites: names of the sites by the slug that stands for them in the columns.
+        unconstrained: sites that enter a gap of the constraint not at all, as sentences without a full stop: they have
+            no validation case of its event.
     """
 
     runs: "pd.DataFrame"
@@ -55,6 +64,8 @@ class Mixture:
     is_fair: bool
     constraint: str
     notes: tuple[str, ...]
+    sites: Mapping[str, str] = field(default_factory=dict)
+    unconstrained: tuple[str, ...] = ()
 
     def draw(self, patients: Iterable[object], *, seed: int = 0) -> list[str]:
         """Run id for each patient, drawn with the mixture's weights.
@@ -81,6 +92,8 @@ class Mixture:
             "runs": [_plain(row) for row in self.runs.to_dict("records")],
             "comparison": {str(name): _plain(row) for name, row in self.comparison.to_dict("index").items()},
             "notes": list(self.notes),
+            "sites": dict(self.sites),
+            "unconstrained": list(self.unconstrained),
         }
 
 
@@ -100,7 +113,7 @@ def fair_mixture(
     All runs must have been validated and tested on the same cases; restrict them by ``seed`` or ``study`` where they
     were not. With two sites and one rate the gap is their difference, and at most two runs mix; with K sites each is
     held against the mean of the others, and at most K runs mix for each rate. A site without validation cases of the
-    event is left out of the gaps; the notes give the cases behind each.
+    event is left out of the gaps and named in ``unconstrained``; the notes give the cases behind each.
 
     The gaps are closed on the validation cases. With few cases at a site they are noisy, and so is what is left of them
     on other cases: read the test figures.
@@ -134,7 +147,7 @@ def fair_mixture(
     name = _constraint_of(rows, constraint)
     counts = read_run_counts(client, rows, tracking_uri=tracking_uri)
     notes = [f"{run} is left out: {reason}." for run, reason in counts.left_out.items()]
-    gaps = _signed_gaps(counts, name, notes)
+    gaps, unconstrained = _signed_gaps(counts, name, notes)
     figures = [_figures(table, counts) for table in counts.validation]
     errors = [row["error"] for row in figures]
     columns = np.stack(list(gaps.values()), axis=1)
@@ -155,6 +168,8 @@ def fair_mixture(
         is_fair=bool(multipliers),
         constraint=name,
         notes=tuple(notes),
+        sites=dict(zip(counts.sites.slugs(), counts.sites.names, strict=True)),
+        unconstrained=tuple(unconstrained),
     )
 
 
@@ -176,10 +191,12 @@ def _constraint_of(rows: Sequence[Mapping[str, Any]], constraint: str | None) ->
     return found[0]
 
 
-def _signed_gaps(counts: "RunCounts", constraint: str, notes: list[str]) -> dict[str, Array]:
-    """Gap of each site's rate to the mean of the others', (N,) by name; of two sites the first one's."""
+def _signed_gaps(counts: "RunCounts", constraint: str, notes: list[str]) -> tuple[dict[str, Array], list[str]]:
+    """Gap of each site's rate to the mean of the others', (N,) by name, of two sites the first one's; who has none."""
     table, gaps = counts.validation, dict[str, Array]()
-    for rate in MIXTURE_CONSTRAINTS[constraint][0]:
+    unconstrained: list[str] = []
+    rates_to_even = MIXTURE_CONSTRAINTS[constraint]
+    for rate in rates_to_even:
         wrong, cases = {
             "fnr": (table[:, :, 1, 0], table[0, :, 1].sum(-1)),
             "fpr": (table[:, :, 0, 1], table[0, :, 0].sum(-1)),
@@ -188,8 +205,16 @@ def _signed_gaps(counts: "RunCounts", constraint: str, notes: list[str]) -> dict
         }[rate]
         present = np.flatnonzero(cases)
         by_site = ", ".join(f"{site} {number}" for site, number in zip(counts.sites.names, cases, strict=True))
-        notes.append(f"The {rate} rests on these validation cases: {by_site}.")
+        notes.append(f"The {RATE_WORDS[rate]} rests on these validation cases: {by_site}.")
+        without = f"0 validation cases{_CASES.get(rate, '')}"
+        where = f" in its {RATE_WORDS[rate]}" if len(rates_to_even) > 1 else ""
+        for site in np.flatnonzero(cases == 0):
+            unconstrained.append(f"{counts.sites.names[site]} is not constrained{where} ({without})")
         if len(present) < 2:
+            for site in present:
+                unconstrained.append(
+                    f"{counts.sites.names[site]} is not constrained{where} (no site to compare it with)"
+                )
             continue
         rates = wrong[:, present] / cases[present]
         others = (rates.sum(axis=1, keepdims=True) - rates) / (len(present) - 1)
@@ -197,7 +222,7 @@ def _signed_gaps(counts: "RunCounts", constraint: str, notes: list[str]) -> dict
             gaps[f"{rate}/{counts.sites.slugs()[site]}"] = rates[:, place] - others[:, place]
     if not gaps:
         raise DataError(f'fewer than two sites have validation cases for "{constraint}": there is no gap to close.')
-    return gaps
+    return gaps, unconstrained
 
 
 def _figures(table: Any, counts: "RunCounts") -> dict[str, float]:
@@ -216,7 +241,7 @@ def _table(
 
     about = ("run_id", "run_name", "study", "method", "seed")
     table = pd.DataFrame([{name: row.get(name) for name in about} for row in counts.rows])
-    figure = MIXTURE_CONSTRAINTS[constraint][1]
+    figure = CONSTRAINTS[constraint].gap
     table["weight"] = weights
     table["val/error"] = [row["error"] for row in figures]
     table[f"val/{figure}"] = [row.get(figure, np.nan) for row in figures]
@@ -237,7 +262,7 @@ def _comparison(
     from fairpool.selection import nvp_selection
 
     lowest = min(range(len(figures)), key=lambda number: figures[number]["error"])
-    chosen = nvp_selection(figures, "error", MIXTURE_CONSTRAINTS[constraint][1], within).index
+    chosen = nvp_selection(figures, "error", CONSTRAINTS[constraint].gap, within).index
     rows: dict[str, dict[str, Any]] = {}
     for name, run in {"mixture": None, "lowest_error": lowest, "nvp": chosen}.items():
         share = weights if run is None else np.eye(len(weights))[run]

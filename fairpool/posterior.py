@@ -221,10 +221,13 @@ def _refuse_with_the_closest(e: Array, d: Array) -> NoReturn:
     )
     weights = _distribution((nearest if best is None else best).x[:n])
     gap, error = weights @ d, float(weights @ e)
-    used = ", ".join(map(str, np.flatnonzero(weights)[:10]))
+    used = list(map(str, np.flatnonzero(weights)))
+    used = used if len(used) <= 10 else [*used[:9], f"{len(used) - 9} more"]
+    closest = f"{', '.join(used[:-1])} and {used[-1]}" if len(used) > 1 else used[0]
+    closest = f"the mixture of classifiers {closest}" if len(used) > 1 else f"classifier {closest} alone"
     raise NoFairMixtureError(
-        f"no mixture of these {n} classifiers closes all {m} gaps at once. The closest, of classifiers {used}, leaves "
-        f"gaps of {np.abs(gap).sum():.4f} in sum and {np.abs(gap).max():.4f} at most, with error {error:.4f}. Add "
+        f"no mixture of these {n} classifiers closes all {m} gaps at once. The closest is {closest}, which leaves gaps "
+        f"of {np.abs(gap).sum():.4f} in sum and {np.abs(gap).max():.4f} at most, with error {error:.4f}. Add "
         "classifiers whose gaps lie on the other side, or constrain fewer gaps.",
         weights,
         error,

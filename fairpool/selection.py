@@ -1,17 +1,18 @@
 """Choose among runs by their validation figures alone; the test figures of the chosen one are read afterwards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fairpool.bundle import did_you_mean
+from fairpool.constraints import CONSTRAINTS
 from fairpool.finished_runs import FinishedRuns, finite_number, mean_over_seeds, read_test_figures
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
 
-__all__ = ["Choice", "NvpSelection", "choose_runs", "nvp_selection", "select_nvp"]
+__all__ = ["Choice", "NvpSelection", "choose_runs", "gap_of_constraint", "nvp_selection", "select_nvp"]
 
 # Rates are ratios of counts: two that differ by less are equal, and the product with `within` was rounded.
 _DIGITS = 9
@@ -179,6 +180,22 @@ def choose_runs(
         Choice(method, groups[method], selection, read_test_figures(client, selection.chosen))
         for method, selection in selected.items()
     ]
+
+
+def gap_of_constraint(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The validation gap that the runs' constraint makes small, ``val/deo`` where they have several or an unknown one.
+
+    Args:
+        rows: with the key ``constraint``, as `fairpool.finished_runs.runs_of` gives them.
+
+    >>> gap_of_constraint([{"constraint": "predictive_equality"}])
+    'val/fpr_gap'
+    >>> gap_of_constraint([{"constraint": "predictive_equality"}, {"constraint": "equal_opportunity"}])
+    'val/deo'
+    """
+    names = {str(row.get("constraint")) for row in rows}
+    constraint = CONSTRAINTS.get(names.pop()) if len(names) == 1 else None
+    return f"val/{constraint.gap if constraint is not None else 'deo'}"
 
 
 def _mappings(rows: Any) -> list[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -107,6 +108,22 @@ def test_values_are_json_where_they_parse_and_text_otherwise():
 def test_what_is_no_setting_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse(text)
+
+
+def test_a_key_of_methods_that_do_not_run_is_refused_with_their_names():
+    keys, others = BUNDLE.keys(["unconstrained"]), BUNDLE.keys(BUNDLE.methods)
+    with pytest.raises(ValueError, match='"eta" is a setting of ') as caught:
+        parse_overrides(["eta=0.5"], keys, others=others)
+    owners = re.search(r"a setting of (.*) and would change nothing for unconstrained", str(caught.value))[1].split(
+        ", "
+    )
+    configs = BUNDLE.configs / "methods"
+    assert owners == [
+        file.stem for file in sorted(configs.glob("*.json")) if "eta" in json.loads(file.read_text(encoding="utf-8"))
+    ]
+    with pytest.raises(ValueError, match=r'no key "ettta" .did you mean'):
+        parse_overrides(["ettta=0.5"], BUNDLE.keys(["fairalm"]), others=others)
+    assert parse_overrides(["eta=0.5"], BUNDLE.keys(["unconstrained", "fairalm"]), others=others) == {"eta": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,17 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from fairpool.bundle import find_bundle
+from fairpool.bundle import constraint_config, find_bundle
 from fairpool.cli import app
+from fairpool.constraints import CONSTRAINTS
+from fairpool.postprocessing import SiteThresholds
+from fairpool.postprocessing.thresholds import Threshold
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "pipelines").rglob("*.md"))]
@@ -42,6 +46,59 @@ def test_python_of_the_readme_runs():
     names: dict = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
+
+
+def test_python_of_the_page_on_other_methods_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
+    page = ROOT / "docs" / "how-to" / "other-fairness-methods.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 7
+    rules = {"montgomery": (Threshold(0.4, 1.0),), "shenzhen": (Threshold(0.7, 1.0),)}
+    (tmp_path / "thresholds.json").write_text(SiteThresholds("equal_opportunity", rules).to_json(), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, page.name, "exec"), names)
+    shape, decisions, chosen, exact, _ = capsys.readouterr().out.splitlines()
+    assert shape == "torch.Size([3, 2])"
+    assert decisions == "[1, 0]"
+    assert chosen == "fair"
+    assert exact.startswith("[0.25 0.75 0.  ] 0.175")
+    assert names["played"].error == pytest.approx(0.175, abs=0.002)
+    assert names["loss"].multipliers.shape == (2, 2)  # an event each of two attributes
+
+
+def test_each_method_takes_the_constraints_that_the_page_says():
+    page = (ROOT / "docs" / "how-to" / "own-data.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\|([^|]*)\|$", page, re.MULTILINE)
+    refused = {constraint: set(re.findall(r"`(\w+)`", cell)) for constraint, cell in rows}
+    assert list(refused) == list(CONSTRAINTS)
+    without = re.search(r"(`\w+`, `\w+` and `\w+`) take no constraint", page)[1]
+    bundle = find_bundle("tuberculosis")
+    keys = bundle.keys(bundle.methods)
+    assert {method for method in bundle.methods if "constraint" not in keys[method]} == set(
+        re.findall(r"`(\w+)`", without)
+    )
+    for constraint, methods in refused.items():
+        assert {method for method in bundle.methods if is_refused(bundle, method, constraint)} == methods, constraint
+
+
+def is_refused(bundle, method, constraint):
+    """Whether a pipeline's loss cannot be built with a constraint."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(bundle.config_files(method))
+    if "constraint" in bundle.keys([method])[method]:
+        parser.set(constraint_config(constraint), "constraint")
+    counts = torch.tensor([[30, 10], [10, 30]])
+    parser.set(SimpleNamespace(vocabulary=["a", "b"], cell_counts=lambda: counts), "pool")
+    parser.parse()
+    try:
+        parser.get_parsed_content("loss")
+    except RuntimeError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

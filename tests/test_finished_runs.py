@@ -61,7 +61,7 @@ def test_rows_say_what_they_were(store, experiment):
         ({"study": "t"}, ["trial"]),
         ({"sweep": "w"}, ["trial"]),
         ({"methods": ["plain"]}, ["plain-seed0", "plain-seed1"]),
-        ({"study": "s", "methods": ["fair", "other"]}, ["fair-seed0", "fair-seed1"]),
+        ({"study": "s", "methods": ["fair"]}, ["fair-seed0", "fair-seed1"]),
     ],
 )
 def test_runs_are_those_of_the_study_the_sweep_and_the_methods(store, experiment, asked, names):
@@ -79,10 +79,20 @@ def test_all_pages_of_an_answer_are_read(store, experiment, monkeypatch):
     ("name", "asked", "message"),
     [
         ("selecton", {}, 'no experiment "selecton" [(]did you mean "selection"'),
-        ("selection", {"study": "x"}, 'holds no finished run of study "x"'),
+        ("selection", {"study": "x"}, 'holds no finished run of study "x". There are the studies t, s.'),
         ("selection", {"study": "s' or attributes.status = 'FAILED"}, "no finished run of study"),
-        ("selection", {"sweep": "%"}, 'no finished run of sweep "%"'),
-        ("selection", {"methods": ["a", "b"]}, "no finished run of a or b"),
+        ("selection", {"sweep": "%"}, 'no finished run of sweep "%". There is the sweep w.'),
+        ("selection", {"study": "s", "sweep": "w"}, 'no finished run of study "s" of sweep "w".$'),
+        (
+            "selection",
+            {"methods": ["fair", "plane", "b"]},
+            'the method "plane" .did you mean "plain".. or "b". There are',
+        ),
+        (
+            "selection",
+            {"study": "t", "methods": ["plain"]},
+            'of study "t" of the method "plain". There are runs of fair.',
+        ),
     ],
 )
 def test_an_experiment_without_such_runs_is_one_sentence(store, experiment, name, asked, message):
@@ -102,6 +112,17 @@ def test_an_experiment_of_failed_runs_says_so(store):
     store.client.delete_experiment(experiment_id)
     with pytest.raises(ValueError, match="was deleted"):
         runs_of(store.client, "failures")
+
+
+def test_of_many_studies_the_newest_are_named(store):
+    experiment_id = store.client.create_experiment("many-studies")
+    for number in range(8):
+        add_run(store.client, experiment_id, "fair-seed0", study=f"study-{number}", method="fair")
+    with pytest.raises(ValueError, match=r"There are the studies study-7, .*, study-3 and 3 older ones") as caught:
+        runs_of(store.client, "many-studies", study="study7")
+    assert 'did you mean "study-7"' in str(caught.value)
+    with pytest.raises(ValueError, match=r'of sweep "w"\. It holds no sweep at all\.$'):
+        runs_of(store.client, "many-studies", sweep="w")
 
 
 def test_the_latest_value_of_a_figure_counts(store):

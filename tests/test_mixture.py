@@ -144,9 +144,24 @@ def test_a_site_without_a_case_of_the_event_enters_no_gap(experiment):
         experiment.add(wrong, name=name, sites=sites, cases=cases)
     found = experiment.mix()
     assert found.runs["weight"].tolist() == pytest.approx([0.4, 0.6])
-    assert any("fnr rests on these validation cases: Basel 10, Bern 10, Genf 0" in note for note in found.notes)
+    assert any("FNR rests on these validation cases: Basel 10, Bern 10, Genf 0" in note for note in found.notes)
+    assert found.unconstrained == ("Genf is not constrained (0 validation cases of label 1)",)
+    assert found.sites == {"basel": "Basel", "bern": "Bern", "genf": "Genf"}
     assert "test/fnr/genf" in found.comparison
     assert "val/fnr/genf" not in found.comparison
+    even = experiment.mix(constraint="equalized_odds", closest=True)
+    assert even.unconstrained == ("Genf is not constrained in its FNR (0 validation cases of label 1)",)
+
+
+def test_a_rate_that_one_site_alone_has_is_compared_with_nobody(experiment):
+    cases = {(split, site, label): 10 for split in ("validation", "test") for site in (0, 1) for label in (0, 1)}
+    del cases["validation", 1, 1]
+    experiment.add({}, name="one", cases=cases)
+    assert experiment.mix(constraint="equalized_odds").unconstrained == (
+        "Bern is not constrained in its FNR (0 validation cases of label 1)",
+        "Basel is not constrained in its FNR (no site to compare it with)",
+    )
+    assert experiment.mix(constraint="predictive_equality").unconstrained == ()
 
 
 def test_no_event_at_two_sites_is_refused(experiment):

@@ -267,7 +267,16 @@ def test_gaps_that_cannot_all_be_closed_give_the_closest_mixture():
     assert closest.weights.tolist() == [0, 0, 1]
     assert closest.gap.tolist() == [0, 0.1]
     assert closest.error == pytest.approx(0.3)
-    assert "closes all 2 gaps at once. The closest, of classifiers 2, leaves gaps of 0.1000 in sum" in str(closest)
+    sentence = "closes all 2 gaps at once. The closest is classifier 2 alone, which leaves gaps of 0.1000 in sum"
+    assert sentence in str(closest)
+
+
+def test_the_closest_of_several_classifiers_is_called_their_mixture():
+    # The first gap cancels between the two; the second is the same at both.
+    with pytest.raises(NoFairMixtureError) as raised:
+        exact_posterior([0.1, 0.3], [[0.2, 0.1], [-0.2, 0.1]])
+    assert raised.value.weights.tolist() == pytest.approx([0.5, 0.5])
+    assert "The closest is the mixture of classifiers 0 and 1, which leaves gaps of 0.1000" in str(raised.value)
 
 
 def test_of_equally_close_mixtures_the_one_with_the_smaller_error_is_given():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairpool.finished_runs import FinishedRuns
-from fairpool.selection import choose_runs, nvp_selection, select_nvp
+from fairpool.selection import choose_runs, gap_of_constraint, nvp_selection, select_nvp
 
 
 def rows(*figures):
@@ -192,3 +192,22 @@ def test_over_seeds_the_configuration_with_the_best_mean_is_chosen_not_the_lucki
     assert choice.selection.chosen["seeds"] == 2
     assert choice.test == {"error": pytest.approx(0.055)}
     assert choice.as_dict()["candidates"] == ["1/3", "2/4", "5/6"]
+
+
+@pytest.mark.parametrize(
+    ("constraints", "gap"),
+    [
+        (["equal_opportunity"] * 2, "val/deo"),
+        (["predictive_equality"] * 2, "val/fpr_gap"),
+        (["equalized_odds"], "val/eodds_gap"),
+        (["error_rate_parity"], "val/ddp"),
+        (["demographic_parity"], "val/selection_gap"),
+        (["predictive_parity"], "val/fdr_gap"),
+        (["predictive_equality", "error_rate_parity"], "val/deo"),
+        (["predictive_equality", None], "val/deo"),
+        (["my_own"], "val/deo"),
+        ([], "val/deo"),
+    ],
+)
+def test_the_gap_is_the_one_that_the_constraint_of_all_runs_makes_small(constraints, gap):
+    assert gap_of_constraint([{"constraint": name} for name in constraints]) == gap

@@ -1,21 +1,24 @@
 """``fairpool mixture``: a fair mixture of an experiment's finished runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Output, TrackingUri
-from fairpool.commands.outcome import quieten, refuse_usage
+from fairpool.commands.outcome import check_target, method_names, quieten, refuse_usage
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
 
     from fairpool.mixture import Mixture
 
 __all__ = ["mixture"]
 
-_SHOWN_RUNS, _SHOWN_SITES = 12, 12
+_SHOWN_RUNS, _SHOWN_SITES, _GAPS_AS_COLUMNS = 12, 12, 3
+_SINGLE_RUNS = {"lowest_error": "lowest error", "nvp": "NVP"}
 _FIGURES = {
     "error": "error",
     "balanced_error": "balanced error",
@@ -54,8 +57,8 @@ def mixture(
 
     if not 0 < within <= 1:
         refuse_usage(f"--within is a share of the best accuracy, in (0, 1]; got {within}.")
-    if json_file is not None and not json_file.resolve().parent.is_dir():
-        refuse_usage(f'the folder of --json, "{json_file.parent}", does not exist.')
+    check_target("--json", json_file)
+    methods = method_names("--method", method)
     quieten()
     found = fair_mixture(
         experiment,
@@ -63,7 +66,7 @@ def mixture(
         constraint=constraint,
         study=study,
         seed=seed,
-        methods=[name.strip() for name in method.split(",") if name.strip()] if method is not None else None,
+        methods=methods,
         within=within,
         closest=closest,
     )
@@ -86,44 +89,71 @@ def _show(found: "Mixture", json_file: Path | None) -> None:
 
     console = Console()
     console.print(_runs(found))
+    for sentence in found.unconstrained:
+        console.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    for number, row in enumerate(_drawn(found).head(_SHOWN_RUNS).to_dict("records"), start=1):
+        console.print(f"{number}: {_about(row)}", markup=False, highlight=False, soft_wrap=True)
+    rows = {row["run_id"]: row for row in found.runs.to_dict("records")}
+    for name, words in _SINGLE_RUNS.items():
+        about = _about(rows[found.comparison.loc[name, "run_id"]])
+        console.print(f"{words}: {about}", markup=False, highlight=False, soft_wrap=True)
     for section, title in {"val": "Validation", "test": "Test"}.items():
         console.print(_comparison(found, section, title))
     for note in found.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    drawn = found.runs[found.runs["weight"] > 0]
     console.print(
         "To use it: draw one run for each patient with these weights, and let that run decide on all of the patient's "
         "images (fairpool.mixture.Mixture.draw does so by a hash of the patient).",
         soft_wrap=True,
         highlight=False,
     )
-    if len(drawn) == 1:
+    if len(_drawn(found)) == 1:
         console.print("One run alone has the weight 1: nothing needs to be drawn.", highlight=False)
     if json_file is not None:
         console.print(f"Weights and figures: {json_file}", highlight=False, soft_wrap=True, markup=False)
 
 
+def _about(row: Mapping[Any, Any]) -> str:
+    return f"{row['run_name']}, MLflow run {row['run_id']}, study {row['study']}"
+
+
+def _drawn(found: "Mixture") -> "pd.DataFrame":
+    """The runs that are drawn at all, the most frequent first."""
+    return found.runs[found.runs["weight"] > 0].sort_values("weight", ascending=False, kind="stable")
+
+
 def _runs(found: "Mixture") -> "Table":
+    """Weights and validation figures of the drawn runs, in 80 columns; their ids stand below."""
     from rich.markup import escape
     from rich.table import Table
 
-    gaps = [name for name in found.runs if str(name).startswith("val/gap/")]
-    shown_gaps = gaps[:_SHOWN_SITES]
+    gaps = [str(name) for name in found.runs if str(name).startswith("val/gap/")]
+    drawn = _drawn(found)
     state = "closes the validation gaps" if found.is_fair else "comes closest to closing the validation gaps"
-    drawn = found.runs[found.runs["weight"] > 0].sort_values("weight", ascending=False, kind="stable")
-    grid = Table(
-        title=f"{len(drawn)} of {len(found.runs)} runs: the mixture that {state} ({found.constraint}); percent"
-    )
-    for title in ("run", "MLflow run", "study"):
-        grid.add_column(title)
-    for title in ("weight", "error", *("{} gap of {}".format(*str(name).split("/", 3)[2:]) for name in shown_gaps)):
-        grid.add_column(escape(title), justify="right")
-    for row in drawn.head(_SHOWN_RUNS).to_dict("records"):
-        names = (str(row[key]) for key in ("run_name", "run_id", "study"))
-        signed = (f"{100 * row[name]:+.1f}" for name in shown_gaps)
+    title = f"{len(drawn)} of {len(found.runs)} runs: the mixture that {state} ({found.constraint}); percent"
+    grid = Table(title=title)
+    grid.add_column("")
+    grid.add_column("run", overflow="fold")
+    names = {gap: "{} gap of {}".format(*_rate_and_site(found, gap.removeprefix("val/gap/"))) for gap in gaps}
+    headings = list(names.values()) if len(gaps) <= _GAPS_AS_COLUMNS else ["largest gap"]
+    for heading in ("weight", "error", *headings):
+        grid.add_column(escape(heading), justify="right", overflow="fold")
+    for number, row in enumerate(drawn.head(_SHOWN_RUNS).to_dict("records"), start=1):
+        cells = [f"{100 * row[gap]:+.1f}" for gap in gaps]
+        if len(gaps) > _GAPS_AS_COLUMNS:
+            largest = max(gaps, key=lambda gap: abs(row[gap]))
+            cells = [f"{100 * row[largest]:+.1f}: {names[largest]}"]
         weight, error = f"{100 * row['weight']:.1f}", f"{100 * row['val/error']:.1f}"
-        grid.add_row(*map(escape, names), weight, error, *signed)
+        grid.add_row(str(number), *map(escape, (str(row["run_name"]), weight, error, *cells)))
     return grid
+
+
+def _rate_and_site(found: "Mixture", name: str) -> tuple[str, str]:
+    """How a rate and a site are called, from RATE/SLUG."""
+    from fairpool.mixture import RATE_WORDS
+
+    rate, slug = name.split("/", 1)
+    return RATE_WORDS.get(rate, rate), found.sites.get(slug, slug)
 
 
 def _comparison(found: "Mixture", section: str, title: str) -> "Table":
@@ -132,15 +162,16 @@ def _comparison(found: "Mixture", section: str, title: str) -> "Table":
 
     table = found.comparison
     grid = Table(title=f"{title}, percent: the mixture's expectation beside single runs, chosen on validation")
-    grid.add_column("")
-    for name, words in {"mixture": "mixture", "lowest_error": "lowest error", "nvp": "NVP"}.items():
-        run = "" if name == "mixture" else f": {escape(str(table.loc[name, 'run_name']))}"
-        grid.add_column(words + run, justify="right")
+    grid.add_column("", overflow="fold")
+    for words in ("mixture", *_SINGLE_RUNS.values()):
+        grid.add_column(words, justify="right")
     rows = {f"{section}/{figure}": words for figure, words in _FIGURES.items()}
     for rate, words in {"fnr": "missed positives", "fpr": "false alarms"}.items():
-        sites = [name for name in table if str(name).startswith(f"{section}/{rate}/")]
-        rows |= {str(name): f"{words} at {str(name).split('/', 2)[2]}" for name in sites[:_SHOWN_SITES]}
+        names = [str(name) for name in table if str(name).startswith(f"{section}/{rate}/")]
+        for name in names[:_SHOWN_SITES]:
+            rows[name] = f"{words} at {_rate_and_site(found, name.removeprefix(f'{section}/'))[1]}"
     for name, words in rows.items():
         if name in table:
-            grid.add_row(escape(words), *("no estimate" if v != v else f"{100 * v:.1f}" for v in table[name]))
+            values = table.loc[["mixture", *_SINGLE_RUNS], name]
+            grid.add_row(escape(words), *("no estimate" if v != v else f"{100 * v:.1f}" for v in values))
     return grid

@@ -1,12 +1,17 @@
-"""How a command leaves: a quiet terminal, one sentence where it fails, status 1 for a failure and 2 for wrong usage."""
+"""How a command leaves: a quiet terminal, one sentence where it fails, status 1 for a failure and 2 for wrong usage.
+
+What cannot be written is refused before anything is read.
+"""
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
-__all__ = ["fail", "quieten", "refuse_usage"]
+__all__ = ["check_target", "fail", "make_output", "method_names", "quieten", "refuse_usage"]
 
 
 def quieten() -> None:
@@ -35,3 +40,46 @@ def refuse_usage(sentence: str) -> NoReturn:
     """Print the sentence and leave with status 2."""
     typer.echo(f"fairpool: {sentence}", err=True)
     raise typer.Exit(2)
+
+
+def check_target(option: str, file: Path | None, endings: Sequence[str] = ()) -> None:
+    """Leave with status 2 if a file could not be written; makes nothing.
+
+    Args:
+        option: that named the file, such as ``--json``.
+        file: the file; None is not checked.
+        endings: what its name must end in, in small letters; empty for anything.
+    """
+    if file is None:
+        return
+    if endings and file.suffix.lower() not in endings:
+        refuse_usage(f'{option} must end in {", ".join(endings)}; got "{file.name}".')
+    folder = file.resolve().parent
+    if not folder.is_dir():
+        refuse_usage(f'the folder of {option}, "{file.parent}", does not exist.')
+    if file.is_dir():
+        refuse_usage(f'{option} "{file}" is a folder: name a file in it.')
+    if not os.access(folder, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        refuse_usage(f'{option} "{file}" cannot be written: permission denied.')
+
+
+def make_output(output: Path) -> None:
+    """Make the folder of ``--output``, or leave with status 2 where it cannot be made."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        refuse_usage(f'--output "{output}" must be a folder, and there is a file of that name or of one above it.')
+    except OSError as error:
+        refuse_usage(f'the folder of --output, "{output}", cannot be made: {error.strerror}.')
+    if not os.access(output, os.W_OK):
+        refuse_usage(f'the folder of --output, "{output}", cannot be written to: permission denied.')
+
+
+def method_names(option: str, text: str | None) -> list[str] | None:
+    """Methods as they are named on the command line, separated by commas; None where the option was not given."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        refuse_usage(f'{option} names no method, got "{text}": name each method once, separated by commas.')
+    return names

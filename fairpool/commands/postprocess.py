@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairpool.commands.outcome import refuse_usage
+from fairpool.commands.outcome import check_target, refuse_usage
 
 if TYPE_CHECKING:
     from fairpool.metrics import GroupReport
@@ -41,8 +41,7 @@ def postprocess(
         check_constraint(constraint)
     except ValueError as error:
         refuse_usage(str(error))
-    if json_file is not None and not json_file.resolve().parent.is_dir():
-        refuse_usage(f'the folder of --json, "{json_file.parent}", does not exist.')
+    check_target("--json", json_file)
     result = postprocess_predictions(read_predictions(source), constraint, seed=seed)
     if json_file is not None:
         _write(json_file, result)

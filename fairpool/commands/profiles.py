@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Output, TrackingUri
-from fairpool.commands.outcome import quieten, refuse_usage
+from fairpool.commands.outcome import check_target, method_names, quieten
 
 __all__ = ["profiles"]
 
@@ -30,10 +30,10 @@ def profiles(
     from fairpool.profiles import profile_plot, training_profiles
     from fairpool.tracking import default_tracking_uri
 
-    if image.suffix.lower() not in _ENDINGS:
-        refuse_usage(f'--image must end in {", ".join(_ENDINGS)}; got "{image.name}".')
+    check_target("--image", image, _ENDINGS)
+    check_target("--table", table, (".csv",))
+    names = method_names("--methods", methods)
     quieten()
-    names = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else None
     client = open_store(tracking_uri or default_tracking_uri(output))
     found = training_profiles(client, runs_of(client, experiment, study=study, methods=names))
     profile_plot(found).savefig(image, dpi=150)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Image, Output, Patient, Positive, Site, TrackingUri, Trust
-from fairpool.commands.outcome import quieten, refuse_usage
+from fairpool.commands.outcome import make_output, method_names, quieten, refuse_usage
 from fairpool.commands.study_data import overlays_and_places, with_synthetic_data
 from fairpool.constraints import CONSTRAINTS
 
@@ -55,12 +55,17 @@ def run(
         "patient_column": patient_column,
     }
     overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
-    names = tuple(name.strip() for name in methods.split(",") if name.strip())
+    names = tuple(method_names("--methods", methods) or ())
     terminal = Terminal()
     try:
         bundle = find_bundle(pipeline, trust_config=trust_config)
         given = list(settings or []) + ([f"epochs={epochs}"] if epochs is not None else [])
-        overrides = parse_overrides(given, bundle.keys(names, overlays), trust_config=trust_config)
+        overrides = parse_overrides(
+            given,
+            bundle.keys(names, overlays),
+            trust_config=trust_config,
+            others=bundle.keys(bundle.methods, overlays),
+        )
         study = Study(
             bundle=bundle,
             methods=names,
@@ -73,6 +78,7 @@ def run(
         )
     except ValueError as error:
         refuse_usage(str(error))
+    make_output(output)
     quieten()
     with terminal:
         if "synthetic" in overlays:

@@ -2,16 +2,18 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Output, TrackingUri
-from fairpool.commands.outcome import quieten, refuse_usage
+from fairpool.commands.outcome import check_target, method_names, quieten, refuse_usage
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from fairpool.finished_runs import FinishedRuns
     from fairpool.selection import Choice
 
@@ -19,6 +21,17 @@ __all__ = ["select"]
 
 _SHOWN_SETTINGS = 8
 _CHOICES_AS_COLUMNS = 3
+_WORDS = {
+    "error": "error",
+    "balanced_error": "balanced error",
+    "deo": "DEO",
+    "fpr_gap": "FPR gap",
+    "eodds_gap": "equalized odds gap",
+    "ddp": "error gap",
+    "selection_gap": "selection rate gap",
+    "fdr_gap": "FDR gap",
+    "worst_group_error": "worst site's error",
+}
 
 
 def select(
@@ -29,7 +42,10 @@ def select(
     sweep: Annotated[str | None, typer.Option("--sweep", help="Only runs of this sweep.")] = None,
     method: Annotated[str | None, typer.Option("--method", help="Only these methods, separated by commas.")] = None,
     error: Annotated[str, typer.Option("--error", help="Validation error; accuracy is 1 - error.")] = "val/error",
-    gap: Annotated[str, typer.Option("--gap", help="Validation gap to make small.")] = "val/deo",
+    gap: Annotated[
+        str | None,
+        typer.Option("--gap", help="Validation gap to make small; default: what the runs' constraint makes small."),
+    ] = None,
     within: Annotated[float, typer.Option("--within", help="Share of the best accuracy that a run needs.")] = 0.9,
     by_method: Annotated[bool, typer.Option("--by-method", help="One choice for each method.")] = False,
     over_seeds: Annotated[
@@ -40,20 +56,23 @@ def select(
     """Choose a run by its validation figures, and show the test figures of that run alone.
 
     Of all finished runs whose validation accuracy is at least 90 % of the best, the one with the smallest validation
-    gap (Donini et al. 2018). By default there is one choice among the runs of all methods; with --by-method one for
-    each, within that method's own best accuracy, as in the paper's table 1. A choice among single runs favours a lucky
-    seed; where every configuration was run with several, add --over-seeds.
+    gap (Donini et al. 2018): of the runs' own constraint, such as val/fpr_gap for predictive_equality, and val/deo
+    where runs of several constraints are compared. By default there is one choice among the runs of all methods; with
+    --by-method one for each, within that method's own best accuracy, as in the paper's table 1. A choice among single
+    runs favours a lucky seed; where every configuration was run with several, add --over-seeds.
     """
     from fairpool.finished_runs import open_store, runs_of
-    from fairpool.selection import choose_runs
+    from fairpool.selection import choose_runs, gap_of_constraint
     from fairpool.tracking import default_tracking_uri
 
     if not 0 < within <= 1:
         refuse_usage(f"--within is a share of the best accuracy, in (0, 1]; got {within}.")
+    check_target("--json", json_file)
+    methods = method_names("--method", method)
     quieten()
-    methods = [name.strip() for name in method.split(",") if name.strip()] if method is not None else None
     client = open_store(tracking_uri or default_tracking_uri(output))
     runs = runs_of(client, experiment, study=study, methods=methods, sweep=sweep)
+    gap = gap if gap is not None else gap_of_constraint(runs.rows)
     choices = choose_runs(client, runs, error=error, gap=gap, within=within, by_method=by_method, over_seeds=over_seeds)
     show_choices(choices, runs, error=error, gap=gap, within=within)
     if json_file is not None:
@@ -65,39 +84,14 @@ def select(
 def show_choices(choices: "Sequence[Choice]", runs: "FinishedRuns", *, error: str, gap: str, within: float) -> None:
     """Print the choices, one column each, or of many one row, with what they were made from."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     console = Console(file=sys.stdout)
-    names = [key for key in dict.fromkeys(key for row in runs.rows for key in row) if key.startswith("params/")]
-    apart = {"params/method", "params/seed"}
-    varied = [key for key in names if key not in apart and len({row[key] for row in runs.rows if key in row}) > 1]
     chosen = [choice.selection.chosen for choice in choices]
-    settings = {
-        key.removeprefix("params/"): [_short(row[key]) if key in row else "-" for row in chosen]
-        for key in varied[:_SHOWN_SETTINGS]
-    }
-    facts = {
-        "method": [str(row.get("method")) for row in chosen],
-        "seed": [f"mean over {row['seeds']}" if "seeds" in row else str(row.get("seed")) for row in chosen],
-    }
-    figures = {f"{name}, %": [f"{100 * float(row[name]):.1f}" for row in chosen] for name in (error, gap)}
-    for figure, title in {"error": "test error, %", "deo": "test DEO, %", "fpr_gap": "test FPR gap, %"}.items():
-        figures[title] = [f"{100 * c.test[figure]:.1f}" if figure in c.test else "no estimate" for c in choices]
-    grid = Table(title=f"Smallest {gap} from {100 * within:g} % of the best accuracy on")
-    if len(choices) > _CHOICES_AS_COLUMNS:  # their studies and settings stand below
-        for number, title in enumerate(facts | figures):
-            grid.add_column(escape(title), justify="right" if number else "left", no_wrap=not number)
-        for cells in zip(*(facts | figures).values(), strict=True):
-            grid.add_row(*map(escape, cells))
-    else:
-        facts["study"] = [str(row.get("study")) for row in chosen]
-        counts = {"accurate enough": [f"{len(c.selection.candidates)} of {len(c.rows)}" for c in choices]}
-        grid.add_column("")
-        for choice in choices:
-            grid.add_column(escape(choice.method or "chosen"), justify="right")
-        for title, cells in (facts | settings | figures | counts).items():
-            grid.add_row(escape(title), *map(escape, cells))
+    settings = _settings(choices, runs)
+    grid = _many(choices, error, gap) if len(choices) > _CHOICES_AS_COLUMNS else _few(choices, settings, error, gap)
+    measure = gap.removeprefix("val/")
+    words = f"validation {_WORDS[measure]} ({gap})" if measure in _WORDS else gap
+    grid.title = f"Smallest {words} among runs with at least {100 * within:g} % of the best accuracy"
     console.print(grid)
     for choice in choices:
         for number, reason in choice.selection.excluded.items():
@@ -108,6 +102,14 @@ def show_choices(choices: "Sequence[Choice]", runs: "FinishedRuns", *, error: st
         console.print(f"left out: {number} {state.lower()} run{'s' if number > 1 else ''}", highlight=False)
     if len({row.get("data") for row in runs.rows}) > 1:
         console.print("note: these runs are on different data; --study or --sweep compares like with like")
+    constraints = sorted({str(row.get("constraint")) for row in runs.rows})
+    if len(constraints) > 1:
+        console.print(
+            f"note: these runs were trained with different constraints ({', '.join(constraints)}); --gap says which "
+            "gap counts",
+            highlight=False,
+            soft_wrap=True,
+        )
     for number, (choice, row) in enumerate(zip(choices, chosen, strict=True)):
         ids = ", ".join(row.get("run_ids") or [row["run_id"]])
         text = f"{choice.method or 'chosen'}: MLflow run {ids}"
@@ -115,6 +117,80 @@ def show_choices(choices: "Sequence[Choice]", runs: "FinishedRuns", *, error: st
             own = [f"{name} {cells[number]}" for name, cells in settings.items() if cells[number] != "-"]
             text = ", ".join([f"{text}, study {row.get('study')}", *own])
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _settings(choices: "Sequence[Choice]", runs: "FinishedRuns") -> dict[str, list[str]]:
+    """Parameters in which the runs differ, of each choice."""
+    names = [key for key in dict.fromkeys(key for row in runs.rows for key in row) if key.startswith("params/")]
+    apart = {"params/method", "params/seed"}
+    varied = [key for key in names if key not in apart and len({row[key] for row in runs.rows if key in row}) > 1]
+    chosen = [choice.selection.chosen for choice in choices]
+    return {
+        key.removeprefix("params/"): [_short(row[key]) if key in row else "-" for row in chosen]
+        for key in varied[:_SHOWN_SETTINGS]
+    }
+
+
+def _few(choices: "Sequence[Choice]", settings: dict[str, list[str]], error: str, gap: str) -> "Table":
+    """A column for each choice."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    chosen = [choice.selection.chosen for choice in choices]
+    rows = {
+        "method": [str(row.get("method")) for row in chosen],
+        "seed": [f"mean over {row['seeds']}" if "seeds" in row else str(row.get("seed")) for row in chosen],
+        "study": [str(row.get("study")) for row in chosen],
+        **settings,
+    }
+    rows |= {f"{name}, %": _percents(chosen, name) for name in (error, gap)}
+    for name in _test_figures(error, gap):
+        rows[f"test {_WORDS.get(name, name)}, %"] = _percents([choice.test for choice in choices], name)
+    rows["accurate enough"] = [f"{len(c.selection.candidates)} of {len(c.rows)}" for c in choices]
+    grid = Table()
+    grid.add_column("", overflow="fold")
+    for choice in choices:
+        grid.add_column(escape(choice.method or "chosen"), justify="right", overflow="fold")
+    for title, cells in rows.items():
+        grid.add_row(escape(title), *map(escape, cells))
+    return grid
+
+
+def _many(choices: "Sequence[Choice]", error: str, gap: str) -> "Table":
+    """A row for each choice, in 80 columns; their studies and settings stand below."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    chosen = [choice.selection.chosen for choice in choices]
+    columns = {
+        "method": [str(row.get("method")) for row in chosen],
+        "seed": [_counted(row["seeds"]) if "seeds" in row else str(row.get("seed")) for row in chosen],
+    }
+    for name in (error, gap):
+        columns[f"val. {_WORDS.get(name.removeprefix('val/'), name)}"] = _percents(chosen, name)
+    for name in _test_figures(error, gap)[:3]:
+        columns[f"test {_WORDS.get(name, name)}"] = _percents([choice.test for choice in choices], name)
+    grid = Table(caption="percent, means over seeds" if any("seeds" in row for row in chosen) else "percent")
+    for number, title in enumerate(columns):
+        grid.add_column(
+            escape(title.replace(" ", "\n")), justify="right" if number else "left", overflow="fold", no_wrap=not number
+        )
+    for cells in zip(*columns.values(), strict=True):
+        grid.add_row(*map(escape, cells))
+    return grid
+
+
+def _counted(seeds: int) -> str:
+    return f"{seeds} seed{'s' if seeds != 1 else ''}"
+
+
+def _test_figures(error: str, gap: str) -> list[str]:
+    """The figures that were chosen by, in the test, then those that every table shows."""
+    return list(dict.fromkeys([error.removeprefix("val/"), gap.removeprefix("val/"), "error", "deo", "fpr_gap"]))
+
+
+def _percents(figures: "Sequence[Mapping[str, Any]]", name: str) -> list[str]:
+    return [f"{100 * float(row[name]):.1f}" if name in row else "no estimate" for row in figures]
 
 
 def _short(value: object) -> str:

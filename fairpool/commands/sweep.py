@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Image, Output, Patient, Positive, Site, TrackingUri, Trust
-from fairpool.commands.outcome import quieten, refuse_usage
+from fairpool.commands.outcome import make_output, quieten, refuse_usage
 from fairpool.commands.select import show_choices
 from fairpool.commands.study_data import overlays_and_places, with_synthetic_data
 from fairpool.commands.sweep_workers import run_in_processes
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fairpool.sweep import Sweep
 
 __all__ = ["sweep"]
+
+_CONSTRAINT = "equal_opportunity"  # what `fairpool run` takes by default as well
 
 
 def sweep(
@@ -43,7 +45,7 @@ def sweep(
         list[str] | None,
         typer.Option("--range", metavar="KEY=LOW:HIGH[:log]", help="Another range; may be given several times."),
     ] = None,
-    constraint: Annotated[str, typer.Option("--constraint", help=", ".join(CONSTRAINTS))] = "equal_opportunity",
+    constraint: Annotated[str, typer.Option("--constraint", help=", ".join(CONSTRAINTS))] = _CONSTRAINT,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of each trial; their mean counts.")] = 1,
     first_seed: Annotated[
         int, typer.Option("--first-seed", min=0, help="Choose seeds that the final comparison will not use.")
@@ -80,7 +82,12 @@ def sweep(
     try:
         bundle = find_bundle(pipeline, trust_config=trust_config)
         given = list(settings or []) + ([f"epochs={epochs}"] if epochs is not None else [])
-        overrides = parse_overrides(given, bundle.keys([method], overlays), trust_config=trust_config)
+        overrides = parse_overrides(
+            given,
+            bundle.keys([method], overlays),
+            trust_config=trust_config,
+            others=bundle.keys(bundle.methods, overlays),
+        )
         study = Study(
             bundle=bundle,
             methods=(method,),
@@ -96,6 +103,7 @@ def sweep(
         tried = Sweep(study, space, CONSTRAINTS[constraint].gap)
     except ValueError as error:
         refuse_usage(str(error))
+    make_output(output)
     quieten()
     terminal = TrialTerminal()
     with terminal:
@@ -131,8 +139,10 @@ def _show(tried: "Sweep", fingerprint: str, client: "MlflowClient", within: floa
         f'"{key}={float(chosen[f"params/{key}"]):.4g}"' for key in tried.space if f"params/{key}" in chosen
     )
     typer.echo(
-        f"Compare it on other seeds: fairpool run {study.bundle.name} ... --methods {study.methods[0]} {values}\n"
-        f"See the choice again: fairpool select {study.bundle.name} --output {study.output_dir} --sweep {identity}"
-        + (f" --gap {gap}" if tried.gap != "deo" else "")
+        f"Compare it on other seeds: fairpool run {study.bundle.name} ... --methods {study.methods[0]}"
+        + (f" --constraint {study.constraint}" if study.constraint != _CONSTRAINT else "")
+        + f" {values}\n"
+        + f"See the choice again: fairpool select {study.bundle.name} --output {study.output_dir} --sweep {identity}"
+        + (f" --within {within:g}" if within != 0.9 else "")
         + (" --over-seeds" if study.seeds > 1 else "")
     )

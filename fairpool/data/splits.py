@@ -34,7 +34,8 @@ def split_by_patient(
     Returns:
         "training", "validation" or "test" by record, in the index of ``records``.
     Raises:
-        ValueError: fractions are out of range, ``num_folds`` is 1 or negative, or a cell is empty.
+        ValueError: fractions are out of range, ``num_folds`` is 1, negative, or more than there are patients, or a cell
+            is empty.
 
     >>> records = pd.DataFrame({"patient": list("abcd"), "site": ["x"] * 4, "label": [0] * 4})
     >>> sorted(split_by_patient(records, val_frac=0.25, test_frac=0.25))
@@ -52,6 +53,11 @@ def split_by_patient(
     rng = np.random.default_rng(seed // num_folds if num_folds else seed)
 
     patients = records.groupby("patient", sort=True).agg(site=("site", "min"), label=("label", "max"))
+    if num_folds > len(patients) > 0:
+        raise ValueError(
+            f"num_folds is {num_folds}, but there are only {len(patients)} patients to test in turn: a fold needs at "
+            "least one, and many for an estimate at every site; 5 or 10 folds are usual."
+        )
     strata = (stratum.index.to_numpy() for _, stratum in patients.groupby(["site", "label"], sort=True))
     drawn = [stratum[rng.permutation(len(stratum))] for stratum in strata]
     order = np.concatenate([np.array([], dtype=object), *drawn])

@@ -36,6 +36,10 @@ class FairALMLoss(GroupLoss):
     Call ``loss(logits, labels, groups)`` and, after ``optimizer.step()``, ``loss.update_multipliers()``; in a MONAI
     engine `FairALMHandler` does both, and the engine calls ``loss(pred, label)``.
 
+    Fails where a cell of event and group is rare: its rate is then noise, which the multipliers follow, or is learnt by
+    heart, after which the training shows no gap that the test still has. It says nothing of the labels that the
+    constraint leaves out: under equal opportunity a confounded site keeps its false alarms.
+
     Args:
         base_loss: the loss of the task, reducing to a scalar mean or to (B,).
         constraint: the events whose rates must agree between groups; for several protected attributes a list.

@@ -140,7 +140,7 @@ def _search(
 
 
 def _grid_size(constraint: str, cells: Iterable[tuple[int, int]]) -> int:
-    """Steps of a grid over [0, 1] that holds k/n for each site's n."""
+    """Steps of a grid over [0, 1] that holds k/n for each site's n; the largest grid where that would be too fine."""
     sizes = {
         "equal_opportunity": lambda negative, positive: positive,
         "demographic_parity": lambda negative, positive: negative + positive,

@@ -72,6 +72,9 @@ def test_a_file_in_no_folder_is_wrong_usage_before_anything_is_read(tmp_path):
     done = run_cli("postprocess", tmp_path / "nowhere", "--json", tmp_path / "no folder" / "t.json")
     assert_one_sentence(done, 2)
     assert "does not exist" in done.err
+    done = run_cli("postprocess", tmp_path / "nowhere", "--json", tmp_path)
+    assert_one_sentence(done, 2)
+    assert "is a folder" in done.err
 
 
 def test_a_run_that_is_not_there_is_one_sentence(tmp_path):

@@ -34,7 +34,11 @@ def test_only_the_methods_asked_for_are_drawn(small_study, tmp_path):
     ("arguments", "status", "message"),
     [
         (["--image", "p.txt"], 2, ".png"),
-        (["--methods", "none"], 1, "no finished run"),
+        (["--methods", "fairalm,fairlam"], 1, 'the method "fairlam" (did you mean "fairalm"?)'),
+        (["--methods", ""], 2, "--methods names no method"),
+        (["--image", "none/p.png"], 2, 'the folder of --image, "none", does not exist'),
+        (["--table", "none/p.csv"], 2, 'the folder of --table, "none", does not exist'),
+        (["--table", "p.txt"], 2, '--table must end in .csv; got "p.txt"'),
     ],
 )
 def test_wrong_usage_is_one_sentence(small_study, tmp_path, monkeypatch, arguments, status, message):

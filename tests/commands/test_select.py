@@ -1,9 +1,11 @@
 """``fairpool select`` on a real study of two methods and two seeds."""
 
 import json
+import re
 
 import pytest
 from small_study import assert_one_sentence, run_cli
+from written_figures import FAIR_GAPS, write_figures
 
 
 def select(study, *arguments, experiment="tuberculosis"):
@@ -59,7 +61,7 @@ def test_over_seeds_a_configuration_is_one_row(small_study, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "fairal"], "no finished run of study"),
+        (["--method", "unconstrained,fairal"], 'of the method "fairal" (did you mean "fairalm"?). There are runs of'),
         (["--sweep", "none"], 'sweep "none"'),
         (["--gap", "val/dep"], 'did you mean "val/deo"'),
         (["--gap", "test/deo"], "is a test figure"),
@@ -80,3 +82,66 @@ def test_an_experiment_or_a_store_that_is_not_there_is_one_sentence(small_study,
     assert "no MLflow store" in done.err
     assert not list(tmp_path.iterdir())
     assert_one_sentence(run_cli("select", "tuberculosis", "--within", "90", "--output", small_study.store.folder), 2)
+
+
+def test_a_study_that_is_not_there_is_refused_with_those_that_are(small_study):
+    done = run_cli("select", "tuberculosis", "--output", small_study.store.folder, "--study", "nostudy")
+    assert_one_sentence(done, 1)
+    assert 'no finished run of study "nostudy". There ' in done.err
+    assert small_study.study in done.err
+
+
+@pytest.mark.parametrize(("name", "reason"), [("none/x.json", "does not exist"), ("", "is a folder")])
+def test_a_json_file_that_cannot_be_written_is_refused_before_the_store_is_opened(tmp_path, name, reason):
+    done = run_cli("select", "tuberculosis", "--output", tmp_path / "no-store", "--json", tmp_path / name)
+    assert_one_sentence(done, 2)
+    assert "--json" in done.err
+    assert reason in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_method_is_wrong_usage(small_study):
+    done = select(small_study, "--method", ",")
+    assert_one_sentence(done, 2)
+    assert "--method names no method" in done.err
+
+
+def test_the_gap_is_the_one_of_the_runs_constraint_and_the_title_says_which(store):
+    write_figures(store, "own-gap", ["a", "b"], constraint="predictive_equality")
+    done = run_cli("select", "own-gap", "--output", store.folder)
+    title = "Smallest validation FPR gap (val/fpr_gap) among runs with at least 90 % of the best accuracy"
+    assert title in " ".join(done.out.split())
+    assert FAIR_GAPS["b"]["val/fpr_gap"] < FAIR_GAPS["a"]["val/fpr_gap"]
+    assert [cells[-1] for cells in cells_of(done.out, "method")] == ["b"]
+    done = run_cli("select", "own-gap", "--output", store.folder, "--gap", "val/deo")
+    assert "Smallest validation DEO (val/deo) among" in " ".join(done.out.split())
+    assert [cells[-1] for cells in cells_of(done.out, "method")] == ["a"]
+
+
+def test_runs_of_several_constraints_are_compared_by_the_deo_with_a_note(store):
+    write_figures(store, "two-constraints", ["a"], constraint="predictive_equality")
+    write_figures(store, "two-constraints", ["b"], constraint="equal_opportunity")
+    done = run_cli("select", "two-constraints", "--output", store.folder)
+    assert "Smallest validation DEO (val/deo) among" in " ".join(done.out.split())
+    assert "different constraints (equal_opportunity, predictive_equality); --gap" in done.out
+
+
+@pytest.mark.parametrize("gap", ["val/deo", "val/selection_gap", "val/worst_group_error"])
+def test_the_table_of_many_methods_is_not_cut_in_80_columns(store, monkeypatch, gap):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["unconstrained", "fairalm_quadratic", "balanced_sampling", "proxy_lagrangian", "fairalm_paper"]
+    write_figures(store, f"many-{gap}", names, constraint="equal_opportunity")
+    done = run_cli("select", f"many-{gap}", "--output", store.folder, "--by-method", "--over-seeds", "--gap", gap)
+    assert (done.status, done.err) == (0, "")
+    assert "…" not in done.out
+    for name in names:
+        ((seeds, error, *_),) = cells_of(done.out, name)
+        assert (seeds, error) == ("1 seed", "20.0")
+    heading = {"val/selection_gap": "selection", "val/worst_group_error": "site's"}.get(gap, "DEO")
+    assert re.search(rf"┃ +{heading} ┃", done.out)  # no word of a heading is broken
+
+
+def cells_of(out, first):
+    """The cells behind the first of the printed rows that start with this one."""
+    rows = [[cell.strip() for cell in line.strip("│ ").split("│")] for line in out.splitlines() if "│" in line]
+    return [row[1:] for row in rows if row[0] == first]

@@ -67,6 +67,7 @@ def test_it_tries_continues_and_ends_in_the_choice_which_select_repeats(manifest
     # The line that trains the choice on other seeds names settings that run takes.
     line = re.search(r"--methods fairalm (.*)", again.out)[1]
     assert re.findall(r'"(\w+)=', line) == ["eta", "growth", "learning_rate"]
+    assert "--constraint" not in line  # it is the default
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,7 @@ def test_it_tries_continues_and_ends_in_the_choice_which_select_repeats(manifest
         (["--within", "90"], "--within"),
         (["--constraint", "equal_oportunity"], 'did you mean "equal_opportunity"'),
         (["seed=3"], "--seeds"),
+        (["--method", "unconstrained", "eta=0.1"], '"eta" is a setting of'),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_status_2(manifest, tmp_path, more, message):
@@ -86,6 +88,28 @@ def test_wrong_usage_is_one_sentence_and_status_2(manifest, tmp_path, more, mess
     assert_one_sentence(done, 2)
     assert message in done.err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_commands_at_the_end_keep_the_constraint_and_its_gap(manifest, tmp_path):
+    done = run_cli(*arguments(manifest, tmp_path, 1, "--constraint", "predictive_equality", "--within", "0.8"))
+    assert (done.status, done.err) == (0, "")
+    line = re.search(r"Compare it on other seeds: (.*)", done.out)[1]
+    assert "--methods fairalm --constraint predictive_equality" in line
+    again = re.search(r"See the choice again: fairpool (.*)", done.out)[1].split()
+    assert again[-2:] == ["--within", "0.8"]
+    selected = run_cli(*again)
+    title = "Smallest validation FPR gap (val/fpr_gap) among runs with at least 80 %"
+    for out in (done.out, selected.out):
+        assert title in " ".join(out.split())
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_an_output_that_is_no_folder_is_one_sentence_naming_the_option(manifest, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    done = run_cli(*arguments(manifest, tmp_path / name, 1))
+    assert_one_sentence(done, 2)
+    assert "--output" in done.err
+    assert "must be a folder" in done.err
 
 
 def test_bad_data_are_one_sentence_before_anything_is_tried(manifest, tmp_path):

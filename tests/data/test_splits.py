@@ -20,6 +20,7 @@ def make_records(patients):
 quick = settings(max_examples=50, deadline=None)
 people = st.tuples(st.sampled_from("abcd"), st.integers(0, 1), st.integers(1, 3))
 pools = st.lists(people, min_size=1, max_size=60).map(make_records)
+foldable = st.lists(people, min_size=5, max_size=60).map(make_records)
 seeds = st.integers(0, 1000)
 fractions = st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 0.45])
 
@@ -79,14 +80,14 @@ def test_strata_of_one_two_and_seven_patients(number, expected):
 
 
 @quick
-@given(pools, seeds, st.sampled_from([0, 5]))
+@given(foldable, seeds, st.sampled_from([0, 5]))
 def test_same_seed_gives_the_same_split(records, seed, num_folds):
     first = split_by_patient(records, seed=seed, num_folds=num_folds)
     assert first.equals(split_by_patient(records.copy(), seed=seed, num_folds=num_folds))
 
 
 @quick
-@given(pools, seeds, st.sampled_from([0, 5]), st.randoms(use_true_random=False))
+@given(foldable, seeds, st.sampled_from([0, 5]), st.randoms(use_true_random=False))
 def test_order_of_the_records_does_not_matter(records, seed, num_folds, random):
     rows = list(range(len(records)))
     random.shuffle(rows)
@@ -113,7 +114,7 @@ def test_index_of_the_records_is_kept():
 
 
 @quick
-@given(pools, st.integers(0, 4), fractions.filter(lambda fraction: fraction < 0.4))
+@given(foldable, st.integers(0, 4), fractions.filter(lambda fraction: fraction < 0.4))
 def test_five_seeds_of_five_folds_test_every_patient_exactly_once(records, draw, val_frac):
     tested = []
     for fold in range(5):
@@ -123,7 +124,7 @@ def test_five_seeds_of_five_folds_test_every_patient_exactly_once(records, draw,
 
 
 @quick
-@given(pools, seeds)
+@given(foldable, seeds)
 def test_folds_take_a_fifth_of_every_stratum_within_one_patient(records, seed):
     counts = count_patients(records, split_by_patient(records, seed=seed, num_folds=5))
     for cell in counts.values():
@@ -147,6 +148,14 @@ def test_fractions_that_leave_nobody_to_train_on_are_refused(val_frac, test_frac
 def test_one_fold_is_refused(num_folds):
     with pytest.raises(ValueError, match=f"at least 2, got {num_folds}"):
         split_by_patient(make_records([("a", 0, 1)]), num_folds=num_folds)
+
+
+@pytest.mark.parametrize("num_folds", [9, 500])
+def test_more_folds_than_patients_are_refused(num_folds):
+    records = make_records([("a", 0, 3)] * 8)  # 24 images
+    with pytest.raises(ValueError, match=f"num_folds is {num_folds}, but there are only 8 patients"):
+        split_by_patient(records, num_folds=num_folds)
+    assert (split_by_patient(records, num_folds=8) == "test").sum() == 3
 
 
 @pytest.mark.parametrize("column", ["patient", "site", "label"])
