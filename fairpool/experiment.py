@@ -1,12 +1,10 @@
 """Run a study: every method and seed that is not there yet as a flat MLflow run, then one summary over all of them."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairpool.constraints import CONSTRAINTS
 from fairpool.errors import DataError
-from fairpool.study import RunResult, Study, StudyObserver, load_result, parse_config
+from fairpool.study import RunResult, Study, StudyObserver, finished_runs_of_study, load_result, parse_config
 from fairpool.study_run import StudyRun
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], s
     folder = study.output_dir / identity
     with naming_store_failures(study.tracking_uri):
         results = run_methods(study, client, experiment_id, fingerprint, observer)
-        everything = results + _other_results(folder, results)
+        everything = finished_runs_of_study(results)
         summary_id = write_summary(client, experiment_id, study, identity, everything, notes, folder)
     return results, summary_id
 
@@ -122,11 +120,3 @@ def _check_losses(study: Study, pool: "Pool") -> None:
             parse_config(study, method, study.first_seed, pool)("loss")
         except ValueError as error:
             raise ValueError(f'the method "{method}" with the constraint {study.constraint}: {error}') from error
-
-
-def _other_results(folder: Path, results: Sequence[RunResult]) -> list[RunResult]:
-    """Finished runs of the study that this call did not ask for: its summary is over all of them."""
-    known = {(result.method, result.seed) for result in results}
-    found = filter(None, map(load_result, sorted(path.parent for path in folder.glob("*/result.json"))))
-    others = [result for result in found if (result.method, result.seed) not in known]
-    return sorted(others, key=lambda result: result.seed)

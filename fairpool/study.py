@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,16 @@ from fairpool.bundle import Bundle, constraint_config, did_you_mean
 from fairpool.constraints import CONSTRAINTS
 from fairpool.errors import DataError
 
-__all__ = ["PLACES", "RunResult", "Study", "StudyObserver", "innermost", "load_result", "parse_config"]
+__all__ = [
+    "PLACES",
+    "RunResult",
+    "Study",
+    "StudyObserver",
+    "finished_runs_of_study",
+    "innermost",
+    "load_result",
+    "parse_config",
+]
 
 PLACES = {"dataset_dir", "test_dir", "cache_dir", "output_dir", "bundle_root", "manifest", "test_manifest"}
 """Configuration keys that hold places of this machine: no part of a study's identity, and in no report."""
@@ -144,6 +153,21 @@ def load_result(run_dir: Path) -> RunResult | None:
         return None
     result.output_dir = str(run_dir)
     return result
+
+
+def finished_runs_of_study(results: Sequence[RunResult]) -> list[RunResult]:
+    """The results, and after them by seed the study's other finished runs: those that ``paired.csv`` is over.
+
+    Args:
+        results: finished runs of one study; without a folder there are no others to find.
+    """
+    if not results or not results[0].output_dir:
+        return list(results)
+    folder = Path(results[0].output_dir).parent
+    known = {(result.method, result.seed) for result in results}
+    found = filter(None, map(load_result, sorted(path.parent for path in folder.glob("*/result.json"))))
+    others = [result for result in found if (result.method, result.seed) not in known]
+    return [*results, *sorted(others, key=lambda result: result.seed)]
 
 
 def _unwrapped(function: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from fairpool.gaps import GAPS, gaps_of
 from fairpool.handlers.site_report import FIGURES
 from fairpool.metrics import GroupReport, group_report
 from fairpool.study import RunResult, Study, parse_config
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["box_plots", "comparison", "pooled_reports", "write_summary"]
 
 _IMAGES_PER_CELL = 2
+_RATE_WORDS = {"fnr": "FNR", "fpr": "FPR", "error": "error", "selection_rate": "selection rate"}
+_RATE_WORDS |= {"fdr": "false discovery rate"}
 
 
 def comparison(results: Sequence[RunResult], section: str = "test") -> pd.DataFrame:
@@ -58,14 +61,24 @@ def pooled_reports(results: Sequence[RunResult]) -> dict[str, GroupReport]:
     return {method: group_report(counts) for method, counts in pooled.items()}
 
 
-def box_plots(results: Sequence[RunResult]) -> "Figure":
-    """Test error and DEO by method, one point a seed: the right of the paper's Fig. 6, over independent seeds."""
+def box_plots(results: Sequence[RunResult], constraint: str = "equal_opportunity") -> "Figure":
+    """Test error and constrained gap by method, one point a seed: the right of the paper's Fig. 6, over seeds.
+
+    Args:
+        results: finished runs.
+        constraint: a key of `CONSTRAINTS`; equalized odds has a panel for each of its two gaps.
+    """
     from matplotlib.figure import Figure
 
     methods = list(dict.fromkeys(result.method for result in results))
-    figure = Figure(figsize=(2 * max(4.2, 0.8 * len(methods)), 3.6), layout="constrained")
-    titles = {"error": "test error", "deo": "test DEO (largest FNR difference between sites)"}
-    for axis, name in zip(figure.subplots(1, 2), titles, strict=True):
+    gaps = gaps_of(constraint)
+    titles = {"error": "test error"}
+    for gap in gaps:
+        titles[gap] = f"largest {_RATE_WORDS[GAPS[gap]]} difference between sites"
+    if "deo" in titles:
+        titles["deo"] = f"test DEO ({titles['deo']})"
+    figure = Figure(figsize=(len(titles) * max(4.2, 0.8 * len(methods)), 3.6), layout="constrained")
+    for axis, name in zip(figure.subplots(1, len(titles)), titles, strict=True):
         values = [
             [100 * result.test[name] for result in results if result.method == method and name in result.test]
             for method in methods
@@ -126,7 +139,7 @@ def write_summary(
         content.to_csv(folder / f"{name}.csv", index=False)
     client.log_text(run_id, json.dumps(list(notes), ensure_ascii=False, indent=1), "notes.json")
     client.log_text(run_id, _per_seed(results).to_csv(index=False), "seeds.csv")
-    figure = box_plots(results)
+    figure = box_plots(results, study.constraint)
     client.log_figure(run_id, figure, "box_plots.png")
     figure.savefig(folder / "box_plots.png", dpi=120)
     panel = _saliency(study, results)

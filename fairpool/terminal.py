@@ -17,7 +17,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from fairpool.result_tables import comparison_sentences, counts_table, figures_table, wrong_of
+from fairpool.gaps import GAP_WORDS, gaps_of
+from fairpool.method_comparison import comparison_parts
+from fairpool.result_tables import counts_table, figures_table, wrong_of
 
 if TYPE_CHECKING:
     from fairpool.evaluation import Evaluation
@@ -27,10 +29,15 @@ __all__ = ["Terminal"]
 
 
 class Terminal:
-    """Progress bars and tables; a `fairpool.experiment.StudyObserver`. Used as a context while bars are wanted."""
+    """Progress bars and tables; a `fairpool.experiment.StudyObserver`. Used as a context while bars are wanted.
 
-    def __init__(self) -> None:
+    Args:
+        constraint: a key of `CONSTRAINTS`, whose gap the progress lines show beside the error.
+    """
+
+    def __init__(self, constraint: str = "equal_opportunity") -> None:
         self.console = Console()
+        self.constraint = constraint
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -75,33 +82,28 @@ class Terminal:
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Advance the run's bar, with its validation figures."""
-        shown = {"error": "error", "deo": "DEO"}
-        status = ", ".join(f"{word} {100 * metrics[name]:.1f}" for name, word in shown.items() if name in metrics)
-        self._advance(self._run, epoch, self._epochs, f"validation {status}")
+        self._advance(self._run, epoch, self._epochs, f"validation {self._error_and_gap(metrics)}")
 
     def run_finished(self, result: "RunResult", *, was_there: bool) -> None:
         """One line a run, which stays when the bars are gone."""
         if self._run in self._tasks:
             self.progress.remove_task(self._tasks.pop(self._run))
-        figures = ", ".join(
-            f"{word} {100 * result.test[name]:.1f}"
-            for name, word in {"error": "error", "deo": "DEO"}.items()
-            if name in result.test
-        )
         state = "was finished" if was_there else f"{result.seconds:.0f} s"
+        figures = self._error_and_gap(result.test)
         self.console.print(
             f"{result.method}, seed {result.seed}: test {figures} ({state})", highlight=False, markup=False
         )
 
     def show_results(self, study: "Study", results: "Sequence[RunResult]", summary_id: str) -> None:
         """The comparison of the methods, the counts behind the rates by site, and where to look next."""
-        self.console.print(figures_table(study, results))
-        counts, hidden = counts_table(study, results)
+        width = self.console.width
+        self.console.print(figures_table(study, results, width=width))
+        counts, hidden = counts_table(study, results, width=width)
         self.console.print(counts)
         if hidden:
             self.console.print(f"{hidden} more sites are in comparison.csv.")
-        for sentence in comparison_sentences(results):
-            self.console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+        for part in comparison_parts(study, results):
+            self.console.print(part, highlight=False, soft_wrap=isinstance(part, str), markup=False)
         folder = Path(results[0].output_dir).parent
         self.console.print(
             f"Box plots, saliency maps and tables, with confidence intervals by site: {folder}\n"
@@ -136,6 +138,10 @@ class Terminal:
                 highlight=False,
             )
         self.console.print(f"{len(evaluation.scores)} scores: {output}", highlight=False, soft_wrap=True, markup=False)
+
+    def _error_and_gap(self, figures: Mapping[str, float]) -> str:
+        shown = {"error": "error"} | {gap: GAP_WORDS[gap] for gap in gaps_of(self.constraint)}
+        return ", ".join(f"{word} {100 * figures[name]:.1f}" for name, word in shown.items() if name in figures)
 
     def _advance(self, name: str, done: int, total: int | None, status: str = "") -> None:
         if name not in self._tasks:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fairpool.csv_cells import text_cell
+from fairpool.gaps import GAPS
 from fairpool.metrics import (
     Intervals,
     NullGap,
@@ -27,13 +28,10 @@ from fairpool.metrics.patients import RATES
 if TYPE_CHECKING:
     from fairpool.study import RunResult
 
-__all__ = ["GAPS", "PAIRED_FIGURES", "gap_table", "interval_table", "null_gaps", "paired_by_figure", "paired_table"]
+__all__ = ["PAIRED_FIGURES", "gap_table", "interval_table", "null_gaps", "paired_by_figure", "paired_table"]
 
-PAIRED_FIGURES = ("error", "deo", "fpr_gap", "worst_group_error")
-"""The figures in which methods are compared over seeds."""
-
-GAPS = {"deo": "fnr", "fpr_gap": "fpr"}
-"""Largest gaps of a run, and the rate that each is of."""
+PAIRED_FIGURES = ("error", *GAPS, "worst_group_error")
+"""The figures in which methods are compared over seeds: the gap of every constraint is among them."""
 
 _SITES_WITH_PAIRS = 12
 _THRESHOLD = 0.5
@@ -61,22 +59,30 @@ def interval_table(results: Sequence["RunResult"], num_folds: int = 0) -> pd.Dat
         results: finished runs, with their ``predictions.parquet`` beside their models; those without are left out.
         num_folds: of the study's cross-validation, 0 for none.
     Returns:
-        columns ``method``, ``seeds``, ``figure`` (error, fnr, fpr, and deo, fpr_gap, ddp for the largest differences
+        columns ``method``, ``seeds``, ``figure`` (a rate of `RATES`, or a key of `GAPS` for the largest difference
         between sites), ``site`` ("all sites" for all), ``against`` ("" for a rate, "others" for the mean of the other
-        sites, else a site; pairs up to 12 sites), ``estimate``, ``low``, ``high``, ``n`` images and ``patients`` of the
-        site. Without an estimate the numbers are NaN and n is 0.
+        sites, else a site; pairs up to 12 sites), ``estimate``, ``low``, ``high``, ``n`` images and ``patients`` that
+        the site's rate is of. Without an estimate the numbers are NaN and n is 0.
     """
     parts = [_rows(tested) for tested in _tested(results, num_folds)]
     columns = ["method", "seeds", "figure", "site", "against", "estimate", "low", "high", "n", "patients"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def null_gaps(result: "RunResult", *, permutations: int = 1999) -> dict[str, NullGap]:
-    """DEO and FPR gap of a run beside their expectation under equal rates; empty where its predictions are gone."""
+def null_gaps(
+    result: "RunResult", gaps: Sequence[str] = tuple(GAPS), *, permutations: int = 1999
+) -> dict[str, NullGap]:
+    """Gaps of a run beside their expectation under equal rates; empty where its predictions are gone.
+
+    Args:
+        result: a finished run.
+        gaps: keys of `GAPS`.
+        permutations: of each p-value.
+    """
     found = _counts([result])
     if found is None:
         return {}
-    return {gap: null_gap(found[0], rate, permutations=permutations) for gap, rate in GAPS.items()}
+    return {gap: null_gap(found[0], GAPS[gap], permutations=permutations) for gap in gaps}
 
 
 def gap_table(results: Sequence["RunResult"]) -> pd.DataFrame:
@@ -96,8 +102,15 @@ def gap_table(results: Sequence["RunResult"]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "figure", "gap", "expected", "p_value"])
 
 
-def paired_by_figure(results: Sequence["RunResult"]) -> dict[str, list[PairedComparison]]:
-    """Every pair of methods over the seeds both have, by figure of `PAIRED_FIGURES`; Holm's adjustment is by figure."""
+def paired_by_figure(
+    results: Sequence["RunResult"], figures: Sequence[str] = PAIRED_FIGURES
+) -> dict[str, list[PairedComparison]]:
+    """Every pair of methods over the seeds both have, by figure; Holm's adjustment is by figure.
+
+    Args:
+        results: finished runs.
+        figures: names of a run's figures.
+    """
     methods = list(dict.fromkeys(result.method for result in results))
     return {
         figure: paired_comparisons(
@@ -110,7 +123,7 @@ def paired_by_figure(results: Sequence["RunResult"]) -> dict[str, list[PairedCom
                 for method in methods
             }
         )
-        for figure in PAIRED_FIGURES
+        for figure in figures
     }
 
 
@@ -174,12 +187,12 @@ def _counts(runs: Sequence["RunResult"]) -> tuple[PatientCounts, PatientCounts] 
 
 def _rows(tested: _Tested) -> pd.DataFrame:
     counts, names = tested.by_site, [text_cell(name) for name in tested.sites]
-    images, patients = (counts.by_site(part).astype(int) for part in (counts.images, counts.images > 0))
+    images, patients = (counts.by_site(part).astype(int) for part in (counts.denominators, counts.denominators > 0))
     size = {
         (rate, name): (images[i, j], patients[i, j]) for i, rate in enumerate(RATES) for j, name in enumerate(names)
     }
     whole = tested.together
-    together = [whole.by_site(part)[:, 0].astype(int) for part in (whole.images, whole.images > 0)]
+    together = [whole.by_site(part)[:, 0].astype(int) for part in (whole.denominators, whole.denominators > 0)]
     size |= {(rate, "all sites"): (together[0][i], together[1][i]) for i, rate in enumerate(RATES)}
 
     parts = [_long(rate_intervals(whole), ["all sites"], [""]), _long(rate_intervals(counts), names, [""])]
@@ -190,7 +203,8 @@ def _rows(tested: _Tested) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     keys = list(zip(table["figure"], table["site"], strict=True))
     gaps = _long(largest_gap_intervals(counts), ["all sites"], [""])
-    gaps["figure"] = ["ddp", "deo", "fpr_gap"]
+    gap_of = {rate: gap for gap, rate in GAPS.items()}
+    gaps["figure"] = [gap_of[rate] for rate in RATES]
     table = pd.concat([table, gaps], ignore_index=True)
     keys += [(rate, "all sites") for rate in RATES]
     table["n"], table["patients"] = zip(*(size[key] for key in keys), strict=True)

@@ -1,14 +1,16 @@
-"""What the terminal shows of results: one to ten methods, one and several seeds, in 100 columns."""
+"""What the terminal shows of results: one to ten methods, one and several seeds, in 80 and 100 columns."""
 
 import io
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from written_runs import ill_rows, run, written
+from written_runs import SITES, ill_rows, run, written
 
+from fairpool.gaps import gaps_of
 from fairpool.metrics import expected_gap
-from fairpool.result_tables import comparison_sentences, counts_table, figures_table
+from fairpool.result_tables import counts_table, figures_table
+from fairpool.uncertainty import null_gaps
 
 STUDY = SimpleNamespace(constraint="equal_opportunity", overrides={})
 FIGURES = {"error": 0.1234, "balanced_error": 0.2, "deo": 0.26, "fpr_gap": 0.05, "worst_group_error": 0.4}
@@ -52,22 +54,104 @@ def test_predictions_that_are_gone_give_no_expectation():
     assert rows["DEO if rates were equal"] == ["no estimate"]
 
 
+@pytest.mark.parametrize("width", [80, 100])
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 10])
-def test_up_to_ten_methods_fit_100_columns(tmp_path, number):
-    names = [f"proxy_lagrangian_{letter}" if number > 3 else f"method_{letter}" for letter in "abcdefghij"[:number]]
+def test_up_to_ten_methods_fit_the_terminal_without_a_cut_name_or_a_broken_number(tmp_path, number, width):
+    names = [f"proxy_lagrangian_{letter}" for letter in "abcdefghij"[:number]]
     results = [written(tmp_path, name, seed, ill_rows((4, 9)), FIGURES) for seed in range(2) for name in names]
-    counts, hidden = counts_table(STUDY, results)
+    for result in results:
+        result.test = {**FIGURES, "error": 0.1 + 0.342 * result.seed, "deo": 0.6 - 0.342 * result.seed}
+        result.test_counts = [[[312, 101], [87, 145]]] * 2
+    figures, (counts, hidden) = figures_table(STUDY, results, width=width), counts_table(STUDY, results, width=width)
     assert hidden == 0
-    text = shown(figures_table(STUDY, results), counts)
+    for table in (figures, counts):
+        text = shown(table, width=width)
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+        for name in names:
+            assert name in text
+    assert shown(counts, width=width).count("174 of 464 (38 %)") == 2 * number
+    rows = cells(shown(figures, width=width))
+    if number > 3 or (number, width) == (3, 80):
+        assert rows["proxy_lagrangian_a"][:3] == ["27.1 ± 24.2", "42.9 ± 24.2", f"{100 * expected_of_13():.1f}"]
+    else:
+        assert rows["error"] == ["27.1 ± 24.2"] * number
+        assert rows["error at =bern"] == ["31.0 ± 0.0"] * number
+
+
+def expected_of_13():
+    return expected_gap([40, 25], 13 / 65)
+
+
+def test_from_three_methods_on_the_counts_have_a_row_a_method(tmp_path):
+    results = [run(f"method_{letter}", 0, FIGURES) for letter in "abc"]
+    for result in results:
+        result.test_counts = [[[312, 101], [87, 145]]] * 2
+    columns = [
+        [column.header.replace("\n", " ") for column in counts_table(STUDY, results[:number], width=100)[0].columns]
+        for number in (2, 3)
+    ]
+    assert columns[0] == [
+        "site",
+        *("method_a: missed positives", "false alarms", "method_b: missed positives", "false alarms"),
+    ]
+    assert columns[1] == ["site", "method", "missed positives", "false alarms"]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "words", "chance"),
+    [
+        ("predictive_equality", ["FPR gap"], [25.0]),
+        ("equalized_odds", ["DEO (FNR gap)", "FPR gap"], [40.0, 25.0]),
+        ("error_rate_parity", ["error gap"], [100 * (11 / 60 - 16 / 120)]),
+        ("demographic_parity", ["selection rate gap"], [100 * (88 / 120 - 13 / 60)]),
+        ("predictive_parity", ["false discovery gap"], [100 * (2 / 13 - 12 / 88)]),
+    ],
+)
+@pytest.mark.parametrize("number", [2, 4])
+def test_the_constrained_gap_stands_beside_its_chance(tmp_path, number, constraint, words, chance):
+    """Predictions whose gaps are known, so that the p-value and expectation of the right one are shown."""
+    study = SimpleNamespace(constraint=constraint, overrides={})
+    figures = FIGURES | {"ddp": 0.05, "selection_gap": 0.517, "fdr_gap": 0.017}
+    results = [written(tmp_path, f"m{i}", 0, both_labels(), figures) for i in range(number)]
+    grid = figures_table(study, results, width=100)
+    counts, _ = counts_table(study, results, width=100)
+    text = shown(grid, counts)
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
-    rows = cells(text)
-    if number > 3:
-        assert rows["proxy_lagrangian_a"][:2] == ["12.3 ± 0.0", "26.0 ± 0.0"]
-        assert text.count("proxy_lagrangian_d") == 3  # a row of figures and one for each site
-    else:
-        assert rows["error"] == ["12.3 ± 0.0"] * number
-        assert rows["error at =bern"] == ["31.0 ± 0.0"] * number
+    found = null_gaps(results[0], gaps_of(constraint))
+    assert [100 * gap.gap for gap in found.values()] == pytest.approx(chance)
+    for gap in found.values():
+        assert f"{100 * gap.expected:.1f}, p = {gap.p_value:.2g}" in text
+    for word in words:
+        assert all(part in text for part in word.split())
+
+
+def both_labels():
+    """Bern selects far more: FNR 45 and 5 %, FPR 5 and 30 %, of 20 and 80 positives and 40 negatives each."""
+    rows = []
+    for site, ill, misses, alarms in ((SITES[0], 20, 9, 2), (SITES[1], 80, 4, 12)):
+        labels = [(1, i >= misses) for i in range(ill)] + [(0, i < alarms) for i in range(40)]
+        rows += [(len(rows) + i, site, "test", label, 0.9 if d else 0.1) for i, (label, d) in enumerate(labels)]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("constraint", "heading", "cell"),
+    [
+        ("error_rate_parity", "errors", "11 of 40 (28 %)"),
+        ("demographic_parity", "positive decisions", "13 of 40 (32 %)"),
+        ("predictive_parity", "false alarms of positive decisions", "2 of 13 (15 %)"),
+    ],
+)
+def test_the_count_behind_the_constrained_gap_comes_first(constraint, heading, cell):
+    study = SimpleNamespace(constraint=constraint, overrides={})
+    results = [run(f"m{i}", 0, FIGURES) for i in range(4)]
+    for result in results:
+        result.test_counts = [[[18, 2], [9, 11]], [[28, 12], [4, 76]]]
+    counts, _ = counts_table(study, results)
+    assert counts.columns[2].header.replace("\n", " ") == heading
+    assert next(iter(counts.columns[2].cells)) == cell
 
 
 def test_sites_without_room_are_counted(tmp_path):
@@ -79,25 +163,3 @@ def test_sites_without_room_are_counted(tmp_path):
     assert hidden == 30 - 8
     _, hidden = counts_table(STUDY, results[:2])
     assert hidden == 30 - 12
-
-
-def test_every_pair_of_methods_has_a_sentence_in_error_and_deo():
-    deo = {"unconstrained": (0.3, 0.4, 0.437), "fairalm": (0.1, 0.1, 0.1)}
-    results = [run(m, seed, {"deo": v[seed], "error": 0.1}) for seed in range(3) for m, v in deo.items()]
-    assert comparison_sentences(results) == [
-        "fairalm against unconstrained, error: +0.0 points, p = 1 (smallest p that 3 seeds can give: 0.25): "
-        "no evidence of a difference",
-        "fairalm against unconstrained, DEO: -27.9 points, p = 0.25 (smallest p that 3 seeds can give: 0.25): "
-        "no evidence of a difference",
-    ]
-
-
-def test_many_methods_are_compared_with_the_first_alone_and_one_seed_with_none():
-    results = [run(f"m{i}", seed, {"deo": 0.1 * i + seed, "error": 0.1}) for seed in range(2) for i in range(5)]
-    sentences = comparison_sentences(results)
-    assert len(sentences) == 2 * 4 + 1
-    assert all("against m0" in sentence for sentence in sentences[:-1])
-    assert sentences[-1] == "All 10 pairs are in paired.csv."
-    (only,) = comparison_sentences(results[:5])
-    assert only.startswith("One seed cannot tell")
-    assert comparison_sentences(results[:1]) == []

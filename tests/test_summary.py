@@ -76,6 +76,32 @@ def test_box_plots_show_one_point_a_seed():
     assert [list(line.get_ydata()) for line in drawn] == [pytest.approx([40]), pytest.approx([10, 30])]
 
 
+@pytest.mark.parametrize(
+    ("constraint", "gaps"),
+    [
+        ("equal_opportunity", {"deo": "FNR difference"}),
+        ("predictive_equality", {"fpr_gap": "FPR difference"}),
+        ("equalized_odds", {"deo": "FNR difference", "fpr_gap": "FPR difference"}),
+        ("error_rate_parity", {"ddp": "error difference"}),
+        ("demographic_parity", {"selection_gap": "selection rate difference"}),
+        ("predictive_parity", {"fdr_gap": "false discovery rate difference"}),
+    ],
+)
+def test_box_plots_show_the_constrained_gap(tmp_path, constraint, gaps):
+    figures = {"error": 0.1, "deo": 0.2, "fpr_gap": 0.3, "ddp": 0.4, "selection_gap": 0.5, "fdr_gap": 0.6}
+    figure = box_plots([result("plain", 0, test=figures), result("fair", 0, test=figures)], constraint)
+    figure.savefig(tmp_path / "plot.png")
+    first, *others = figure.axes
+    assert first.get_title() == "test error"
+    for axis, (gap, words) in zip(others, gaps.items(), strict=True):
+        assert words in axis.get_title()
+        drawn = [line for line in axis.lines if line.get_marker() == "o"]
+        assert [list(line.get_ydata()) for line in drawn] == [[pytest.approx(100 * figures[gap])]] * 2
+    titles = [axis.title.get_window_extent() for axis in figure.axes]
+    assert all(after.x0 > before.x1 for before, after in pairwise(titles))
+    assert titles[-1].x1 < figure.bbox.x1
+
+
 def test_box_plots_of_ten_methods_have_labels_that_do_not_overlap(tmp_path):
     figure = box_plots([result(f"proxy_lagrangian_{i}", 0, test={"error": 0.1, "deo": 0.2}) for i in range(10)])
     figure.savefig(tmp_path / "plot.png")

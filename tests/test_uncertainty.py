@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 from written_runs import SITES, ill_rows, run, written
 
+from fairpool.gaps import GAPS
 from fairpool.metrics import expected_gap
 from fairpool.uncertainty import gap_table, interval_table, null_gaps, paired_by_figure, paired_table
 
@@ -86,6 +87,39 @@ def test_gaps_stand_beside_their_expectation_at_the_pooled_rate(tmp_path):
     assert math.isnan(row_of(table, method="fair", figure="fpr_gap")["gap"])  # nobody is healthy
 
 
+def test_every_constraints_gap_and_rate_is_in_every_table(tmp_path):
+    """By hand: of Genève's 40 ill 4 are missed, of bern's 25 nine, and 6 of 30 healthy at bern are false alarms."""
+    rows = ill_rows((4, 9))
+    rows += [(2000 + i, SITES[1], "test", 0, 0.9 if i < 6 else 0.2) for i in range(30)]
+    rows += [(3000 + i, SITES[0], "test", 0, 0.9 if i < 4 else 0.2) for i in range(10)]
+    rates = {  # Genève, bern
+        "error": ((8, 50), (15, 55)),
+        "fnr": ((4, 40), (9, 25)),
+        "fpr": ((4, 10), (6, 30)),
+        "selection_rate": ((40, 50), (22, 55)),
+        "fdr": ((4, 40), (6, 22)),
+    }
+    result = written(tmp_path, "plain", 0, rows)
+    intervals, gaps = interval_table([result]), gap_table([result])
+    for gap, rate in GAPS.items():
+        parts = rates[rate]
+        for site, (part, whole) in zip(("Genève", "'=bern"), parts, strict=True):
+            row = row_of(intervals, figure=rate, site=site, against="")
+            expected = stats.binomtest(part, whole).proportion_ci(method="wilson")
+            assert (row["estimate"], row["n"]) == (pytest.approx(part / whole), whole)
+            assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+        difference = abs(parts[0][0] / parts[0][1] - parts[1][0] / parts[1][1])
+        largest, tested = row_of(intervals, figure=gap), row_of(gaps, figure=gap)
+        assert largest["estimate"] == tested["gap"] == pytest.approx(difference)
+        pooled = sum(part for part, _ in parts) / sum(whole for _, whole in parts)
+        assert tested["expected"] == pytest.approx(expected_gap([whole for _, whole in parts], pooled))
+        whole = row_of(intervals, figure=rate, site="all sites", against="")
+        assert whole["estimate"] == pytest.approx(pooled)
+    figures = dict.fromkeys(GAPS, 0.1) | {"error": 0.1, "worst_group_error": 0.2}
+    paired = paired_table([run(method, 0, figures) for method in ("plain", "fair")])
+    assert set(paired["figure"]) == set(figures)
+
+
 def test_a_run_whose_predictions_are_gone_is_left_out(tmp_path):
     results = [written(tmp_path, "plain", 0, ill_rows((4, 9))), run("fair", 0, {"deo": 0.1})]
     assert null_gaps(results[1]) == {}
@@ -102,10 +136,10 @@ def test_methods_are_paired_by_seed_in_every_figure():
         for method, values in deo.items()
     ]
     table = paired_table(results)
-    assert len(table) == 2 * 3  # the other two figures have no estimate
+    assert len(table) == 2 * 3  # the other figures have no estimate
     row = row_of(table, figure="deo", method="fair", against="plain")
     assert (row["seeds"], row["mean_difference"]) == (3, pytest.approx(-0.8 / 3))
-    assert (row["p_value"], row["p_value_holm"], row["smallest_p_value"]) == (0.25, 0.75, 0.25)
+    assert (row["p_value"], row["p_value_holm"], row["smallest_p_value"]) == (0.25, 0.25, 0.25)
     assert (table["verdict"] == "no evidence of a difference").all()
     assert row_of(table, figure="error", method="fair", against="plain")["p_value"] == 1
     assert paired_by_figure(results)["fpr_gap"] == []
@@ -122,13 +156,19 @@ def test_a_real_studys_counts_are_the_reports(small_study):
             continue
         for number, site in enumerate(result.sites):
             (negative, alarms), (misses, positive) = result.test_counts[number]
-            for figure, wrong, cases in (("fnr", misses, misses + positive), ("fpr", alarms, alarms + negative)):
+            of_rate = {"fnr": (misses, misses + positive), "fpr": (alarms, alarms + negative)}
+            of_rate["selection_rate"] = alarms + positive, misses + positive + alarms + negative
+            of_rate["fdr"] = alarms, alarms + positive
+            for figure, (wrong, cases) in of_rate.items():
+                if not cases:
+                    continue
                 row = row_of(table, method=result.method, figure=figure, site=site, against="")
                 assert (float(row["estimate"]), row["n"]) == (pytest.approx(wrong / cases), cases)
     gaps = pd.read_csv(small_study.folder / "gaps.csv")
     for result in results:
-        row = row_of(gaps, method=result.method, seed=result.seed, figure="deo")
-        assert row["gap"] == pytest.approx(result.test["deo"])
+        for gap in GAPS:
+            row = row_of(gaps, method=result.method, seed=result.seed, figure=gap)
+            assert row["gap"] == pytest.approx(result.test.get(gap, math.nan), nan_ok=True)
     paired = pd.read_csv(small_study.folder / "paired.csv")
-    assert set(paired["figure"]) == {"error", "deo", "fpr_gap", "worst_group_error"}
+    assert {"error", "deo", "fpr_gap", "ddp", "selection_gap", "worst_group_error"} <= set(paired["figure"])
     assert (paired["smallest_p_value"] == 0.5).all()  # two seeds

@@ -56,7 +56,7 @@ def run(
     }
     overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
     names = tuple(method_names("--methods", methods) or ())
-    terminal = Terminal()
+    terminal = Terminal(constraint)
     try:
         bundle = find_bundle(pipeline, trust_config=trust_config)
         given = list(settings or []) + ([f"epochs={epochs}"] if epochs is not None else [])

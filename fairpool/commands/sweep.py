@@ -105,7 +105,7 @@ def sweep(
         refuse_usage(str(error))
     make_output(output)
     quieten()
-    terminal = TrialTerminal()
+    terminal = TrialTerminal(constraint)
     with terminal:
         if "synthetic" in overlays:
             tried = Sweep(with_synthetic_data(study, terminal), space, tried.gap)

@@ -26,7 +26,7 @@ def bootstrap_rates(counts: PatientCounts, *, resamples: int = 2000, seed: int =
         resamples: R.
         seed: of the draws.
     Returns:
-        rates, shape (R, 3, K), the second axis that of `RATES`; NaN where a resample has no such image.
+        rates, shape (R, 3, K), the second axis the first three of `RATES`; NaN where a resample has no such image.
     Raises:
         ValueError: fewer than one resample.
     Source: Field and Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x, for the bootstrap of clusters.

@@ -71,12 +71,14 @@ def null_gap(counts: PatientCounts, rate: str = "fnr", *, permutations: int = 99
     """The gap of a rate, its expectation under equal rates, and the p-value of the hypothesis that sites do not matter.
 
     The permutation deals the sites anew to the patients who have images in the event, each keeping all images and each
-    site its number of patients; a patient of several sites has them exchanged among the own images. The expectation is
-    exact (`expected_gap` at the pooled rate) where every patient has one image, else the mean over the permutations.
+    site its number of patients; a patient of several sites has them exchanged among the own images. The event is that
+    of the rate: the ill for the FNR, and for the FDR the images decided positive, whose patients each site keeps in
+    number. The expectation is exact (`expected_gap` at the pooled rate) where every patient has one image in the event,
+    else the mean over the permutations.
 
     Args:
         counts: of `patient_counts`.
-        rate: of `RATES`; "fnr" gives the DEO.
+        rate: of `RATES`; "fnr" gives the DEO, "selection_rate" the difference in positive decisions.
         permutations: R.
         seed: of the permutations.
     Returns:
@@ -96,9 +98,9 @@ def null_gap(counts: PatientCounts, rate: str = "fnr", *, permutations: int = 99
     if permutations < 1:
         raise ValueError(f"permutations must be at least 1, got {permutations}; 9999 is usual.")
     event = RATES.index(rate)
-    in_event = counts.images[:, event] > 0
+    in_event = counts.denominators[:, event] > 0
     patient, site = counts.patient[in_event], counts.site[in_event]
-    values = np.stack([counts.wrong[in_event, event], counts.images[in_event, event]], axis=1)
+    values = np.stack([counts.numerators[in_event, event], counts.denominators[in_event, event]], axis=1)
     sums = np.stack([np.bincount(site, column, counts.num_sites) for column in values.T], axis=1)
     if (sums[:, 1] > 0).sum() < 2:
         return NullGap(float("nan"), float("nan"), float("nan"), permutations)
@@ -113,7 +115,7 @@ def null_gap(counts: PatientCounts, rate: str = "fnr", *, permutations: int = 99
 
 
 def _gaps(sums: NDArray[Any]) -> NDArray[np.float64]:
-    """Largest minus smallest rate of sums (..., K, 2): wrong and images."""
+    """Largest minus smallest rate of sums (..., K, 2): numerators and denominators."""
     rates = np.divide(sums[..., 0], sums[..., 1], out=np.full(sums.shape[:-1], np.nan), where=sums[..., 1] > 0)
     gaps: NDArray[np.float64] = np.nanmax(rates, axis=-1) - np.nanmin(rates, axis=-1)
     return gaps
@@ -127,7 +129,7 @@ def _permuted_gaps(
     number: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Gaps of R permutations; rows are (patient, site), values (M, 2) are wrong decisions and images."""
+    """Gaps of R permutations; rows are (patient, site), values (M, 2) numerators and denominators."""
     from scipy.stats import random_table
 
     is_shared = np.bincount(patient)[patient] > 1

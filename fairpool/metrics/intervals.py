@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpool.metrics.patients import PatientCounts
+from fairpool.metrics.patients import RATES, PatientCounts
 from fairpool.metrics.score import score_interval
 
 __all__ = ["Intervals", "effective_sizes", "gap_intervals", "largest_gap_intervals", "pair_intervals", "rate_intervals"]
 
 _PRIOR_PATIENTS = 0.5
 """Weight, in erring patients, of the assumption that all images of a patient are right or wrong together."""
+
+_ALL = tuple(range(len(RATES)))
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def effective_sizes(counts: PatientCounts) -> NDArray[np.float64]:
     images right or wrong together) with the weight of half a patient. With one image a patient: the number of images.
 
     Returns:
-        shape (3, K), 0 where a rate has no images.
+        shape (5, K), the first axis that of `RATES`; 0 where a rate has no images.
     Source: Rao and Scott 1992, doi:10.2307/2532311, for the division by the design effect; the average is ours, chosen
         by measured coverage (docs/explanation/uncertainty.md).
 
@@ -47,20 +49,22 @@ def effective_sizes(counts: PatientCounts) -> NDArray[np.float64]:
     >>> effective_sizes(counts)[0].tolist()  # four right decisions on two patients
     [2.0]
     """
-    images, wrong = counts.by_site(counts.images), counts.by_site(counts.wrong)
-    patients = counts.by_site(counts.images > 0)
+    images, wrong = counts.by_site(counts.denominators), counts.by_site(counts.numerators)
+    patients = counts.by_site(counts.denominators > 0)
     rate = _ratio(wrong, images)
-    worst = _ratio(counts.by_site(counts.images**2), images)
+    worst = _ratio(counts.by_site(counts.denominators**2), images)
     observed = _ratio(counts.by_site(_residuals(counts, rate) ** 2), images * rate * (1 - rate))
     observed = np.fmin(observed * _ratio(patients, patients - 1), worst)  # one patient, no error: the worst
-    few = np.minimum(counts.by_site(counts.wrong > 0), counts.by_site(counts.wrong < counts.images))
+    few = np.minimum(counts.by_site(counts.numerators > 0), counts.by_site(counts.numerators < counts.denominators))
     design_effect = (few * observed + _PRIOR_PATIENTS * worst) / (few + _PRIOR_PATIENTS)
     sizes: NDArray[np.float64] = np.nan_to_num(_ratio(images, design_effect))
     return sizes
 
 
 def rate_intervals(counts: PatientCounts, *, confidence: float = 0.95) -> Intervals:
-    """Each site's error, FNR and FPR, shape (3, K): Wilson's interval over `effective_sizes`.
+    """Each site's `RATES`, shape (5, K): Wilson's interval over `effective_sizes`.
+
+    The false discovery rate is taken given the number of positive decisions, as the FNR given that of label 1.
 
     >>> from fairpool.metrics import patient_counts
     >>> counts = patient_counts(range(20), [0] * 20, [1] * 20, [1] * 20, num_sites=1)
@@ -73,7 +77,7 @@ def rate_intervals(counts: PatientCounts, *, confidence: float = 0.95) -> Interv
 
 
 def gap_intervals(counts: PatientCounts, *, confidence: float = 0.95) -> Intervals:
-    """Each site's rate minus the mean of the other sites' rates, shape (3, K), as a constraint's gap.
+    """Each site's rate minus the mean of the other sites' rates, shape (5, K), as a constraint's gap.
 
     Sites without the event enter no mean, and a gap needs two sites; the interval is `score_interval`'s over
     `effective_sizes`, and where patients have images at several sites, their covariance counts.
@@ -81,7 +85,7 @@ def gap_intervals(counts: PatientCounts, *, confidence: float = 0.95) -> Interva
     num = counts.num_sites
     sites = np.broadcast_to(np.arange(num), (num, num))
     results = []
-    for event, present in enumerate(counts.by_site(counts.images) > 0):
+    for event, present in enumerate(counts.by_site(counts.denominators) > 0):
         others = present.sum() - 1
         contrast = np.where(np.eye(num, dtype=bool), 1.0, -1.0 / max(others, 1)) * present
         contrast[~present | (others < 1)] = 0
@@ -92,7 +96,7 @@ def gap_intervals(counts: PatientCounts, *, confidence: float = 0.95) -> Interva
 
 
 def pair_intervals(counts: PatientCounts, *, confidence: float = 0.95) -> Intervals:
-    """Rate of site j minus rate of site k, shape (3, K, K); NaN on the diagonal and where a site lacks the event.
+    """Rate of site j minus rate of site k, shape (5, K, K); NaN on the diagonal and where a site lacks the event.
 
     >>> from fairpool.metrics import patient_counts
     >>> labels, misses = [1] * 150, [0] * 56 + [1] * 14 + [0] * 48 + [1] * 32
@@ -101,19 +105,19 @@ def pair_intervals(counts: PatientCounts, *, confidence: float = 0.95) -> Interv
     >>> [round(float(limit[1, 0, 1]), 4) for limit in (pairs.low, pairs.high)]
     [0.0533, 0.3377]
     """
-    return _pairs(counts, confidence, (0, 1, 2))
+    return _pairs(counts, confidence, _ALL)
 
 
 def largest_gap_intervals(counts: PatientCounts, *, confidence: float = 0.95) -> Intervals:
-    """Largest minus smallest rate (DEO for the FNR), shape (3,), with limits from all pairs of sites at once.
+    """Largest minus smallest rate (DEO for the FNR), shape (5,), with limits from all pairs of sites at once.
 
     The pairs' confidence is raised (Bonferroni) so that all their intervals hold together; the gap is then at least the
     largest difference that some pair has at least, and at most the largest that some pair has at most. With two sites
     it is the interval of the difference's absolute value. It is conservative with many sites. The estimate itself is
     biased upwards; see `null_gap`.
     """
-    present = (counts.by_site(counts.images) > 0).sum(axis=1)
-    result = Intervals(*(np.full(3, np.nan) for _ in range(3)))
+    present = (counts.by_site(counts.denominators) > 0).sum(axis=1)
+    result = Intervals(*(np.full(len(RATES), np.nan) for _ in range(3)))
     for event in np.flatnonzero(present > 1):
         num_pairs = present[event] * (present[event] - 1) / 2
         pairs = _pairs(counts, 1 - (1 - confidence) / num_pairs, (int(event),))
@@ -140,12 +144,12 @@ def _contrasts(
     sites: NDArray[Any],
     contrast: NDArray[Any],
     confidence: float,
-    events: tuple[int, ...] = (0, 1, 2),
+    events: tuple[int, ...] = _ALL,
 ) -> Intervals:
     """Intervals of combinations of some sites' rates: sites and contrast of shape (N, L), result (len(events), N)."""
-    images, sizes = counts.by_site(counts.images), effective_sizes(counts)
-    rates = _ratio(counts.by_site(counts.wrong), images)
-    inflation = np.ones((3, len(sites)))
+    images, sizes = counts.by_site(counts.denominators), effective_sizes(counts)
+    rates = _ratio(counts.by_site(counts.numerators), images)
+    inflation = np.ones((len(RATES), len(sites)))
     if counts.is_shared.any():
         inflation = _covariance_factor(counts, rates, sites, contrast)
     results = np.full((3, len(events), len(sites)), np.nan)
@@ -163,23 +167,23 @@ def _contrasts(
 def _covariance_factor(
     counts: PatientCounts, rates: NDArray[Any], sites: NDArray[Any], contrast: NDArray[Any]
 ) -> NDArray[Any]:
-    """Variance of each combination with the covariance from patients of several sites, over that without; (3, N).
+    """Variance of each combination with the covariance from patients of several sites, over that without; (5, N).
 
     As the design effect, it is averaged with no covariance, which is the wider for differences, by the erring patients.
     """
     from scipy.sparse import csr_array
 
-    images = counts.by_site(counts.images)
+    images = counts.by_site(counts.denominators)
     residuals = np.nan_to_num(_ratio(_residuals(counts, rates), images[:, counts.site].T))
     factors = []
-    for event in range(3):
+    for event in _ALL:
         matrix = csr_array(
             (residuals[:, event], (counts.patient, counts.site)), shape=(_patients(counts), counts.num_sites)
         )
         covariance = (matrix.T @ matrix).toarray()
         full = np.einsum("nl,nlm,nm->n", contrast, covariance[sites[:, :, None], sites[:, None, :]], contrast)
         alone = (contrast**2 * covariance.diagonal()[sites]).sum(axis=1)
-        few = np.unique(counts.patient[counts.is_shared & (counts.wrong[:, event] > 0)]).size
+        few = np.unique(counts.patient[counts.is_shared & (counts.numerators[:, event] > 0)]).size
         ratio = np.divide(full, alone, out=np.ones_like(full), where=alone > 0)
         factors.append((few * ratio + _PRIOR_PATIENTS) / (few + _PRIOR_PATIENTS))
     return np.stack(factors)
@@ -190,8 +194,8 @@ def _patients(counts: PatientCounts) -> int:
 
 
 def _residuals(counts: PatientCounts, rates: NDArray[Any]) -> NDArray[Any]:
-    """Wrong decisions of each row beyond those that its site's rate expects, shape (M, 3)."""
-    return counts.wrong - np.where(counts.images > 0, rates[:, counts.site].T, 0) * counts.images
+    """Numerators of each row beyond those that its site's rate expects, shape (M, 5)."""
+    return counts.numerators - np.where(counts.denominators > 0, rates[:, counts.site].T, 0) * counts.denominators
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """Sums by patient and site: all that an interval needs to know of the predictions, patients' images kept together."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ from numpy.typing import NDArray
 
 __all__ = ["RATES", "PatientCounts", "patient_counts"]
 
-RATES = ("error", "fnr", "fpr")
-"""The rates that have intervals, in the order of every axis of length 3: wrong of all, of label 1, of label 0."""
+RATES = ("error", "fnr", "fpr", "selection_rate", "fdr")
+"""The rates that have intervals, in the order of every axis of length 5: wrong of all, of label 1, of label 0, positive
+decisions of all, and false alarms of the positive decisions."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class PatientCounts:
         num_sites: K.
         patient: running number of the row's patient, int64, shape (M,).
         site: of the row, int64 in 0..K-1, shape (M,).
-        images: of the row by `RATES`: all, with label 1, with label 0; int64, shape (M, 3).
-        wrong: wrong decisions among them, int64, shape (M, 3).
+        images: of the row: all, with label 1, with label 0; int64, shape (M, 3).
+        wrong: wrong decisions among them, int64, shape (M, 3). The two hold all decisions: what every rate needs.
     """
 
     num_sites: int
@@ -30,8 +32,28 @@ class PatientCounts:
     images: NDArray[np.int64]
     wrong: NDArray[np.int64]
 
+    @cached_property
+    def denominators(self) -> NDArray[np.int64]:
+        """The row's images that each of `RATES` is of, int64, shape (M, 5).
+
+        >>> counts = patient_counts(["a", "b", "b"], [0, 0, 0], [1, 0, 0], [1, 1, 0], num_sites=1)
+        >>> counts.denominators.tolist(), counts.numerators.tolist()
+        ([[1, 1, 0, 1, 1], [2, 0, 2, 2, 1]], [[0, 0, 0, 1, 0], [1, 0, 1, 1, 1]])
+        """
+        return np.column_stack([self.images, self.images[:, 0], self._positive_decisions])
+
+    @cached_property
+    def numerators(self) -> NDArray[np.int64]:
+        """Those among `denominators` that each of `RATES` counts, int64, shape (M, 5)."""
+        return np.column_stack([self.wrong, self._positive_decisions, self.wrong[:, 2]])
+
+    @property
+    def _positive_decisions(self) -> NDArray[np.int64]:
+        """Hits and false alarms of each row, shape (M,)."""
+        return self.images[:, 1] - self.wrong[:, 1] + self.wrong[:, 2]
+
     def by_site(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Sums of values by site: shape (M, 3) to (3, K)."""
+        """Sums of values by site: shape (M, V) to (V, K)."""
         return np.stack([np.bincount(self.site, column, self.num_sites) for column in values.T])
 
     @property

@@ -7,7 +7,7 @@ from math import isfinite, sqrt
 
 import numpy as np
 
-__all__ = ["PairedComparison", "holm", "paired_comparisons", "sign_flip_p_value"]
+__all__ = ["PairedComparison", "holm", "p_value_text", "paired_comparisons", "sign_flip_p_value"]
 
 _LARGEST_EXACT = 20
 _RANDOM_FLIPS = 100_000
@@ -25,8 +25,9 @@ class PairedComparison:
         mean: mean over seeds of the method's figure minus the other's.
         std: its standard deviation over seeds (ddof 1); NaN for one seed.
         p_value: two-sided sign-flip test.
-        adjusted: the same after Holm's adjustment for all pairs of methods compared.
-        smallest: the smallest p-value that so many seeds could give, 2 / 2^seeds, before adjustment.
+        adjusted: the same after Holm's adjustment over the pairs whose ``smallest`` is at most 0.05; of another pair
+            the p-value itself, which cannot be evidence of a difference.
+        smallest: the smallest p-value that so many seeds could give, before adjustment: 2 / 2^seeds up to 20.
     """
 
     method: str
@@ -37,6 +38,11 @@ class PairedComparison:
     p_value: float
     adjusted: float
     smallest: float
+
+    @property
+    def is_able(self) -> bool:
+        """Whether so many seeds can give a p-value of at most 0.05 at all."""
+        return self.smallest <= _LEVEL
 
     @property
     def is_different(self) -> bool:
@@ -58,10 +64,12 @@ class PairedComparison:
         'smallest p that 3 seeds can give: 0.25): no evidence of a difference'
         """
         seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
-        adjusted = f", {_shown(self.adjusted)} after Holm's adjustment" if self.adjusted != self.p_value else ""
+        p_value, adjusted = p_value_text(self.p_value), ""
+        if self.adjusted != self.p_value:
+            adjusted = f", {p_value_text(self.adjusted)} after Holm's adjustment"
         return (
-            f"{self.method} against {self.against}, {figure}: {100 * self.mean:+.1f} points, p = {_shown(self.p_value)}"
-            f"{adjusted} (smallest p that {seeds} can give: {_shown(self.smallest)}): {self.verdict}"
+            f"{self.method} against {self.against}, {figure}: {100 * self.mean:+.1f} points, p = {p_value}"
+            f"{adjusted} (smallest p that {seeds} can give: {p_value_text(self.smallest)}): {self.verdict}"
         )
 
 
@@ -113,10 +121,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def paired_comparisons(figures: Mapping[str, Mapping[int, float]]) -> list[PairedComparison]:
     """Every pair of methods in one figure, each later method against each earlier one.
 
+    Holm's adjustment is over the pairs with seeds enough for a p-value of at most 0.05. A pair that cannot come that
+    low cannot be a false finding, so without it the chance of any false finding still stays at 0.05, and the others do
+    not pay for it. Only the number of seeds decides, never the figures.
+
     Args:
         figures: by method, the figure by seed; a seed whose figure is not finite counts as missing.
     Returns:
         in the order of the methods; a pair without a common seed is left out.
+    Source: Tarone 1990, doi:10.2307/2531456, for leaving out what cannot reach the level.
 
     >>> pairs = paired_comparisons({"unconstrained": {0: 0.3, 1: 0.5}, "fairalm": {0: 0.1, 1: 0.2, 2: 0.9}})
     >>> [(pair.method, pair.seeds, round(pair.mean, 3), pair.p_value, pair.smallest) for pair in pairs]
@@ -133,11 +146,19 @@ def paired_comparisons(figures: Mapping[str, Mapping[int, float]]) -> list[Paire
         squares = sum((value - mean) ** 2 for value in differences)
         std = sqrt(squares / (len(common) - 1)) if len(common) > 1 else float("nan")
         p_value = sign_flip_p_value(differences)
-        smallest = 2.0 ** (1 - len(common))
+        is_exact = len(common) <= _LARGEST_EXACT
+        smallest = 2.0 ** (1 - len(common)) if is_exact else 1 / (1 + _RANDOM_FLIPS)
         pairs.append(PairedComparison(method, against, len(common), mean, std, p_value, p_value, smallest))
-    adjusted = holm([pair.p_value for pair in pairs])
-    return [replace(pair, adjusted=value) for pair, value in zip(pairs, adjusted, strict=True)]
+    able = [number for number, pair in enumerate(pairs) if pair.is_able]
+    for number, value in zip(able, holm([pairs[number].p_value for number in able]), strict=True):
+        pairs[number] = replace(pairs[number], adjusted=value)
+    return pairs
 
 
-def _shown(p_value: float) -> str:
+def p_value_text(p_value: float) -> str:
+    """A p-value with two digits, as a reader needs it.
+
+    >>> p_value_text(0.03125), p_value_text(0.00002)
+    ('0.031', 'below 0.001')
+    """
     return f"{p_value:.2g}" if p_value >= 0.001 else "below 0.001"

@@ -66,7 +66,8 @@ def test_the_gap_is_the_reports():
     import torch
 
     report = group_report(confusion_by_group(*map(torch.tensor, (label, decision, site)), 4))
-    for rate, gap in (("fnr", report.deo), ("fpr", report.fpr_gap), ("error", report.ddp)):
+    gaps = {"fnr": report.deo, "fpr": report.fpr_gap, "error": report.ddp}
+    for rate, gap in (gaps | {"selection_rate": report.selection_gap, "fdr": report.fdr_gap}).items():
         assert null_gap(counts, rate, permutations=1).gap == pytest.approx(gap)
 
 
@@ -94,6 +95,46 @@ def test_patients_keep_their_images_in_every_permutation():
     assert result.gap == pytest.approx(gaps[0])
     assert result.expected == pytest.approx(np.mean(gaps), abs=0.01)
     assert result.p_value == pytest.approx(np.mean(np.array(gaps) >= gaps[0] - 1e-12), abs=0.015)
+
+
+def test_the_fdr_is_permuted_within_the_positive_decisions():
+    """Fisher's test on the false alarms among them; who is decided negative, or a site without such, has no say."""
+    alarms, decided = (3, 11), (40, 40)
+    rows, patient = [], 0
+    for site in range(2):
+        for i in range(decided[site]):
+            rows.append((patient, site, int(i >= alarms[site]), 1))
+            patient += 1
+    expected = stats.fisher_exact([[3, 37], [11, 29]]).pvalue
+    negative = [(1000 + i, i % 3, int(i % 4 == 0), 0) for i in range(90)]
+    alone = null_gap(counted(rows, 2), "fdr", permutations=39999)
+    beside = null_gap(counted([*rows, *negative], 3), "fdr", permutations=39999)
+    for result in (alone, beside):
+        assert result.gap == pytest.approx(8 / 40)
+        assert result.expected == pytest.approx(expected_gap([40, 40], 14 / 80))
+        assert result.p_value == pytest.approx(expected, abs=0.01)
+
+
+def test_images_decided_negative_leave_the_fdr_of_their_patient_as_it_is():
+    """A patient of two sites with a positive decision at one of them is dealt as a patient of that site."""
+    rows = [(i, i % 2, int(i % 3 > 0), 1) for i in range(30)]
+    more = [(i, 1 - i % 2, 1, 0) for i in range(30)]
+    assert null_gap(counted([*rows, *more], 2), "fdr") == null_gap(counted(rows, 2), "fdr")
+
+
+def test_equal_false_discovery_rates_are_called_different_at_most_as_often_as_the_level():
+    """Sites that select differently and have different shares of positives, with one FDR: no evidence against it."""
+    rng = np.random.default_rng(0)
+    p_values = []
+    for _ in range(300):
+        rows = []
+        for site, (size, selected) in enumerate(((80, 0.7), (160, 0.2))):
+            decision = rng.random(size) < selected
+            label = np.where(decision, rng.random(size) >= 0.25, rng.random(size) < 0.1 + 0.3 * site)
+            rows += [(len(rows) + i, site, int(label[i]), int(decision[i])) for i in range(size)]
+        p_values.append(null_gap(counted(rows, 2), "fdr", permutations=199).p_value)
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
+    assert np.mean(p_values) >= 0.45
 
 
 def test_patients_of_several_sites_exchange_their_own_sites_alone():

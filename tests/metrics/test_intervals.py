@@ -58,6 +58,30 @@ def test_effective_size_is_that_of_a_loop_over_patients(patients):
     found = effective_sizes(of_one_site(patients))
     assert found[:2, 0] == pytest.approx([slow_effective_size(patients)] * 2)
     assert found[2, 0] == 0  # no image of label 0
+    assert found[3, 0] == pytest.approx(slow_effective_size([[1 - d for d in images] for images in patients]))
+
+
+@settings(deadline=None, max_examples=25)
+@given(SAMPLES)
+def test_the_fdr_is_the_fnr_with_label_and_decision_exchanged(samples):
+    """A false alarm among positive decisions is a miss among positive labels once the two change places."""
+    counts = counted(samples)
+    mirror = counted([(patient, site, decision, label) for patient, site, label, decision in samples])
+    np.testing.assert_allclose(effective_sizes(counts)[4], effective_sizes(mirror)[1])
+    for function in (rate_intervals, gap_intervals, largest_gap_intervals):
+        found, expected = function(counts), function(mirror)
+        for name in NAMES:
+            np.testing.assert_allclose(getattr(found, name)[4], getattr(expected, name)[1], atol=1e-9)
+
+
+def test_selection_rate_and_fdr_have_scipys_wilson_interval_of_their_own_cases():
+    rows = [(i, 0, 1, int(i >= 3)) for i in range(10)] + [(i, 0, 0, int(i < 14)) for i in range(10, 30)]
+    found = rate_intervals(counted(rows, 1))  # 7 hits and 4 false alarms among 30 images
+    for rate, (part, whole) in {3: (11, 30), 4: (4, 11)}.items():
+        expected = stats.binomtest(part, whole).proportion_ci(method="wilson")
+        assert (found.estimate[rate, 0], found.low[rate, 0], found.high[rate, 0]) == pytest.approx(
+            (part / whole, expected.low, expected.high)
+        )
 
 
 @settings(deadline=None)
@@ -75,7 +99,7 @@ def test_with_one_image_a_patient_a_rate_has_scipys_wilson_interval(size, fracti
 def test_fnr_and_fpr_count_their_own_label():
     rows = [(i, 0, 1, int(i >= 3)) for i in range(10)] + [(i, 0, 0, int(i < 14)) for i in range(10, 30)]
     found = rate_intervals(counted(rows, 1))
-    assert found.estimate[:, 0] == pytest.approx([7 / 30, 0.3, 0.2])
+    assert found.estimate[:, 0] == pytest.approx([7 / 30, 0.3, 0.2, 11 / 30, 4 / 11])
     expected = stats.binomtest(4, 20).proportion_ci(method="wilson")
     assert (found.low[2, 0], found.high[2, 0]) == pytest.approx((expected.low, expected.high))
 

@@ -15,12 +15,15 @@ SAMPLE = st.tuples(st.integers(0, 5), st.integers(-1, 2), st.integers(0, 1), st.
 
 
 def by_loop(samples):
-    sums = defaultdict(lambda: [0] * 6)
+    sums = defaultdict(lambda: [0] * 10)
     for patient, site, label, decision in samples:
         if site >= 0:
-            for event in (0, 1 if label == 1 else 2):
-                sums[patient, site][event] += label != decision
-                sums[patient, site][3 + event] += 1
+            of = {0: label != decision, 1 if label == 1 else 2: label != decision, 3: decision == 1}
+            if decision == 1:
+                of[4] = label == 0
+            for rate, is_counted in of.items():
+                sums[patient, site][rate] += is_counted
+                sums[patient, site][5 + rate] += 1
     return sorted((site, *row) for (_, site), row in sums.items())
 
 
@@ -29,8 +32,10 @@ def by_loop(samples):
 def test_counts_are_those_of_a_loop(samples):
     patients, sites, labels, decisions = np.array(samples, int).reshape(-1, 4).T
     counts = patient_counts(patients, sites, labels, decisions, 3)
-    found = np.column_stack([counts.site, counts.wrong, counts.images])
+    found = np.column_stack([counts.site, counts.numerators, counts.denominators])
     assert sorted(map(tuple, found.tolist())) == by_loop(samples)
+    np.testing.assert_array_equal(counts.wrong, counts.numerators[:, :3])
+    np.testing.assert_array_equal(counts.images, counts.denominators[:, :3])
     known = {(patient, site) for patient, site, _, _ in samples if site >= 0}
     sites_of = defaultdict(set)
     for patient, site in known:
