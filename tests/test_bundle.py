@@ -20,6 +20,7 @@ def test_the_pipeline_has_its_methods():
         "adversarial",
         "balanced_sampling",
         "fairalm",
+        "fairalm_balanced",
         "fairalm_paper",
         "fairalm_quadratic",
         "l2_penalty",
