@@ -62,7 +62,7 @@ def test_sites_that_are_numbers_become_text(table, write):
 
 
 def test_what_a_finished_run_left_is_read(small_study):
-    (folder,) = small_study.store.folder.rglob("fairalm-seed0")
+    folder = small_study.folder / "fairalm-seed0"
     found = read_predictions(folder)
     assert set(found["split"]) == {"validation", "test"}
     assert set(found["site"]) == {"Genève", "bern"}
