@@ -1,7 +1,6 @@
 """The finished runs of an MLflow experiment as rows, without any figure of the test section."""
 
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,10 +45,9 @@ def open_store(tracking_uri: str) -> "MlflowClient":
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    from fairpool.tracking import without_password
+    from fairpool.tracking import limit_waiting, without_password
 
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the stock client retries for minutes
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    limit_waiting()
     path = Path(tracking_uri.removeprefix("sqlite:///"))
     if tracking_uri.startswith("sqlite:///") and not path.is_file():
         raise ConnectionError(

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fairpool.csv_cells import text_cell
 from fairpool.errors import DataError
 from fairpool.study import PLACES, RunResult, Study, StudyObserver, innermost
+from fairpool.whole_file import write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -135,7 +134,7 @@ class StudyRun:
             seconds=seconds,
             output_dir=str(self.run_dir),
         )
-        _write_atomically(self.run_dir / "result.json", json.dumps(asdict(result), indent=1))
+        write_json(self.run_dir / "result.json", asdict(result))
         for checkpoint in self.run_dir.glob("checkpoint_*.pt"):
             checkpoint.unlink()  # the optimizer's state is of no use to a finished run
         return result
@@ -218,9 +217,3 @@ def _scalars(workflow: "ConfigWorkflow") -> dict[str, Any]:
         if key not in PLACES and not key.startswith("_") and (is_plain or is_numbers):
             plain[key] = value
     return plain
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

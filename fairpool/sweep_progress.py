@@ -16,8 +16,7 @@ class TrialTerminal(Terminal):
 
     def run_finished(self, result: "RunResult", *, was_there: bool) -> None:
         """The run's bar goes; its trial's validation figures are a note."""
-        if self._run in self._tasks:
-            self.progress.remove_task(self._tasks.pop(self._run))
+        self.remove_bar()
 
 
 class TrialLines:

@@ -86,13 +86,17 @@ class Terminal:
 
     def run_finished(self, result: "RunResult", *, was_there: bool) -> None:
         """One line a run, which stays when the bars are gone."""
-        if self._run in self._tasks:
-            self.progress.remove_task(self._tasks.pop(self._run))
+        self.remove_bar()
         state = "was finished" if was_there else f"{result.seconds:.0f} s"
         figures = self._error_and_gap(result.test)
         self.console.print(
             f"{result.method}, seed {result.seed}: test {figures} ({state})", highlight=False, markup=False
         )
+
+    def remove_bar(self) -> None:
+        """The current run's bar goes."""
+        if self._run in self._tasks:
+            self.progress.remove_task(self._tasks.pop(self._run))
 
     def show_results(self, study: "Study", results: "Sequence[RunResult]", summary_id: str) -> None:
         """The comparison of the methods, the counts behind the rates by site, and where to look next."""

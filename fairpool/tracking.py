@@ -15,7 +15,15 @@ from filelock import FileLock
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["chart_paths", "default_tracking_uri", "log_metrics", "log_params", "open_experiment", "without_password"]
+__all__ = [
+    "chart_paths",
+    "default_tracking_uri",
+    "limit_waiting",
+    "log_metrics",
+    "log_params",
+    "open_experiment",
+    "without_password",
+]
 
 _BATCH = 1000  # most metrics that MLflow takes in one call
 
@@ -29,6 +37,12 @@ def default_tracking_uri(output_dir: str | os.PathLike[str]) -> str:
     return f"sqlite:///{Path(output_dir).resolve() / 'mlruns.db'}"
 
 
+def limit_waiting() -> None:
+    """Let MLflow's client give up soon, unless the user set otherwise: by itself it retries for minutes."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+
 def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
     """A client of the store and the id of the experiment, made where it does not exist.
 
@@ -38,9 +52,7 @@ def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
     Raises:
         ConnectionError: the server does not answer, or the store is a folder or cannot be opened.
     """
-    # The stock client retries for minutes while training waits.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    limit_waiting()
     # It prints the address of each run that ends, with the password, between the progress bars.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     address = urlsplit(tracking_uri)

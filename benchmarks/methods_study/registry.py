@@ -106,7 +106,7 @@ def fairalm_balanced(settings: Settings, counts: Tensor) -> Prepared:
     """FairALM on batches in which every (label, site) cell is drawn equally often, so that every cell has some images.
 
     The batches being balanced, the known counts are equal ones and nothing is re-weighted. Soft rates move the
-    multipliers: a rare cell's images come round often, and their decisions are all right long before the test's are.
+    multipliers: a rare cell's images come round often, so their decisions may be right long before the test's are.
     """
     return Prepared(
         losses.FairALMLoss(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Output, TrackingUri
-from fairpool.commands.outcome import check_target, method_names, quieten, refuse_usage
+from fairpool.commands.outcome import check_target, check_within, method_names, quieten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +54,9 @@ def mixture(
     """
     from fairpool.mixture import fair_mixture
     from fairpool.tracking import default_tracking_uri
+    from fairpool.whole_file import write_json
 
-    if not 0 < within <= 1:
-        refuse_usage(f"--within is a share of the best accuracy, in (0, 1]; got {within}.")
+    check_within(within)
     check_target("--json", json_file)
     methods = method_names("--method", method)
     quieten()
@@ -71,17 +71,8 @@ def mixture(
         closest=closest,
     )
     if json_file is not None:
-        _write(json_file, found)
+        write_json(json_file, found.as_dict(), ensure_ascii=False, allow_nan=False)
     _show(found, json_file)
-
-
-def _write(file: Path, found: "Mixture") -> None:
-    import json
-    import os
-
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8")
-    os.replace(part, file)
 
 
 def _show(found: "Mixture", json_file: Path | None) -> None:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-__all__ = ["check_target", "fail", "make_output", "method_names", "quieten", "refuse_usage"]
+__all__ = ["check_target", "check_within", "fail", "make_output", "method_names", "quieten", "refuse_usage"]
 
 
 def quieten() -> None:
@@ -61,6 +61,12 @@ def check_target(option: str, file: Path | None, endings: Sequence[str] = ()) ->
         refuse_usage(f'{option} "{file}" is a folder: name a file in it.')
     if not os.access(folder, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
         refuse_usage(f'{option} "{file}" cannot be written: permission denied.')
+
+
+def check_within(within: float) -> None:
+    """Leave with status 2 if ``--within`` is no share of the best accuracy."""
+    if not 0 < within <= 1:
+        refuse_usage(f"--within is a share of the best accuracy, in (0, 1]; got {within}.")
 
 
 def make_output(output: Path) -> None:

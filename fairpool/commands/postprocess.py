@@ -36,6 +36,7 @@ def postprocess(
     from fairpool.postprocessing import postprocess_predictions
     from fairpool.postprocessing.thresholds import check_constraint
     from fairpool.stored_predictions import read_predictions
+    from fairpool.whole_file import write_json
 
     try:
         check_constraint(constraint)
@@ -44,17 +45,8 @@ def postprocess(
     check_target("--json", json_file)
     result = postprocess_predictions(read_predictions(source), constraint, seed=seed)
     if json_file is not None:
-        _write(json_file, result)
+        write_json(json_file, result.to_dict(), ensure_ascii=False, allow_nan=False)
     _show(result, json_file)
-
-
-def _write(file: Path, result: "Postprocessing") -> None:
-    import json
-    import os
-
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(result.to_dict(), ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8")
-    os.replace(part, file)
 
 
 def _show(result: "Postprocessing", json_file: Path | None) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Image, Output, Patient, Positive, Site, TrackingUri, Trust
 from fairpool.commands.outcome import make_output, method_names, quieten, refuse_usage
-from fairpool.commands.study_data import overlays_and_places, with_synthetic_data
+from fairpool.commands.study_data import overlays_and_places, study_of, with_synthetic_data
 from fairpool.constraints import CONSTRAINTS
 
 __all__ = ["run"]
@@ -42,10 +42,8 @@ def run(
 
     The same command again continues what was interrupted; more seeds or methods extend it.
     """
-    from fairpool.bundle import find_bundle, parse_overrides
-    from fairpool.experiment import Study, run_study
+    from fairpool.experiment import run_study
     from fairpool.terminal import Terminal
-    from fairpool.tracking import default_tracking_uri
 
     columns = {
         "image_column": image_column,
@@ -55,26 +53,21 @@ def run(
         "patient_column": patient_column,
     }
     overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
-    names = tuple(method_names("--methods", methods) or ())
+    names = method_names("--methods", methods) or []
     terminal = Terminal(constraint)
     try:
-        bundle = find_bundle(pipeline, trust_config=trust_config)
-        given = list(settings or []) + ([f"epochs={epochs}"] if epochs is not None else [])
-        overrides = parse_overrides(
-            given,
-            bundle.keys(names, overlays),
-            trust_config=trust_config,
-            others=bundle.keys(bundle.methods, overlays),
-        )
-        study = Study(
-            bundle=bundle,
-            methods=names,
-            seeds=seeds,
-            constraint=constraint,
+        study, _ = study_of(
+            pipeline,
+            names,
+            settings=settings or (),
+            epochs=epochs,
             overlays=overlays,
-            overrides={**places, **overrides},
-            output_dir=output,
-            tracking_uri=tracking_uri or default_tracking_uri(output),
+            places=places,
+            constraint=constraint,
+            seeds=seeds,
+            tracking_uri=tracking_uri,
+            output=output,
+            trust_config=trust_config,
         )
     except ValueError as error:
         refuse_usage(str(error))

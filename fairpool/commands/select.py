@@ -1,6 +1,5 @@
 """``fairpool select``: the choice among an experiment's runs by their validation figures."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Output, TrackingUri
-from fairpool.commands.outcome import check_target, method_names, quieten, refuse_usage
+from fairpool.commands.outcome import check_target, check_within, method_names, quieten
+from fairpool.gaps import GAP_WORDS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,12 +24,9 @@ _CHOICES_AS_COLUMNS = 3
 _WORDS = {
     "error": "error",
     "balanced_error": "balanced error",
-    "deo": "DEO",
-    "fpr_gap": "FPR gap",
+    **GAP_WORDS,
     "eodds_gap": "equalized odds gap",
-    "ddp": "error gap",
-    "selection_gap": "selection rate gap",
-    "fdr_gap": "FDR gap",
+    "fdr_gap": "FDR gap",  # short, for a column
     "worst_group_error": "worst site's error",
 }
 
@@ -64,9 +61,9 @@ def select(
     from fairpool.finished_runs import open_store, runs_of
     from fairpool.selection import choose_runs, gap_of_constraint
     from fairpool.tracking import default_tracking_uri
+    from fairpool.whole_file import write_json
 
-    if not 0 < within <= 1:
-        refuse_usage(f"--within is a share of the best accuracy, in (0, 1]; got {within}.")
+    check_within(within)
     check_target("--json", json_file)
     methods = method_names("--method", method)
     quieten()
@@ -78,7 +75,7 @@ def select(
     if json_file is not None:
         rule = {"experiment": experiment, "error": error, "gap": gap, "within": within, "over_seeds": over_seeds}
         found = {**rule, "left_out": runs.left_out, "choices": [choice.as_dict() for choice in choices]}
-        json_file.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
+        write_json(json_file, found, allow_nan=False)
 
 
 def show_choices(choices: "Sequence[Choice]", runs: "FinishedRuns", *, error: str, gap: str, within: float) -> None:

@@ -1,6 +1,6 @@
-"""The data of a study as the command line names them: a tree, a table, or synthetic hospitals."""
+"""A study as the command line names it, and its data: a tree, a table, or synthetic hospitals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fairpool.experiment import Study
     from fairpool.terminal import Terminal
 
-__all__ = ["overlays_and_places", "with_synthetic_data"]
+__all__ = ["overlays_and_places", "study_of", "with_synthetic_data"]
 
 # Two hospitals of the demo: a confounded pool to train on, a balanced set of other patients to test on.
 _DEMO_POOL, _DEMO_TEST = {"montgomery": 600, "shenzhen": 600}, {"montgomery": 400, "shenzhen": 400}
@@ -46,6 +46,65 @@ def overlays_and_places(
     if test_manifest is not None:
         places["test_manifest"] = str(test_manifest.resolve())
     return ("manifest",), places
+
+
+def study_of(
+    pipeline: str,
+    methods: Sequence[str],
+    *,
+    settings: Sequence[str],
+    epochs: int | None,
+    overlays: tuple[str, ...],
+    places: Mapping[str, str],
+    constraint: str,
+    seeds: int,
+    first_seed: int = 0,
+    tracking_uri: str | None,
+    output: Path,
+    trust_config: bool,
+) -> tuple["Study", list[str]]:
+    """The study of a command's options, and the configuration keys that it sets by name.
+
+    Args:
+        pipeline: name of a pipeline, or a bundle's folder.
+        methods: names of its methods.
+        settings: texts ``key=value``.
+        epochs: of each run; None leaves the pipeline's.
+        overlays: of `overlays_and_places`, like ``places``.
+        places: see ``overlays``.
+        constraint: and the rest as in `Study`.
+        seeds: number of seeds.
+        first_seed: the first of them.
+        tracking_uri: MLflow store; None is the one below ``output``.
+        output: takes models and results.
+        trust_config: see `find_bundle`.
+    Raises:
+        ValueError: one of these makes no sense.
+    """
+    from fairpool.bundle import find_bundle, parse_overrides
+    from fairpool.experiment import Study
+    from fairpool.tracking import default_tracking_uri
+
+    bundle = find_bundle(pipeline, trust_config=trust_config)
+    given = [*settings, *([f"epochs={epochs}"] if epochs is not None else [])]
+    overrides = parse_overrides(
+        given,
+        bundle.keys(methods, overlays),
+        trust_config=trust_config,
+        others=bundle.keys(bundle.methods, overlays),
+    )
+    study = Study(
+        bundle=bundle,
+        methods=tuple(methods),
+        seeds=seeds,
+        constraint=constraint,
+        overlays=overlays,
+        overrides={**places, **overrides},
+        output_dir=output,
+        tracking_uri=tracking_uri or default_tracking_uri(output),
+        first_seed=first_seed,
+    )
+    return study, list(overrides)
 
 
 def with_synthetic_data(study: "Study", terminal: "Terminal") -> "Study":

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fairpool.commands.options import DEFAULT_OUTPUT, Image, Output, Patient, Positive, Site, TrackingUri, Trust
-from fairpool.commands.outcome import make_output, quieten, refuse_usage
+from fairpool.commands.outcome import check_within, make_output, quieten, refuse_usage
 from fairpool.commands.select import show_choices
-from fairpool.commands.study_data import overlays_and_places, with_synthetic_data
+from fairpool.commands.study_data import overlays_and_places, study_of, with_synthetic_data
 from fairpool.commands.sweep_workers import run_in_processes
 from fairpool.constraints import CONSTRAINTS
 
@@ -63,14 +63,12 @@ def sweep(
     small); the first trial has the pipeline's own. What is given as KEY=VALUE is not tried. Trials are kept in sweep.db
     below --output: the same command again continues, more --trials extend it, and several may run at the same time.
     """
-    from fairpool.bundle import find_bundle, parse_overrides
-    from fairpool.experiment import Study, prepare_data
+    from fairpool.experiment import prepare_data
     from fairpool.sweep import Sweep, run_trials, search_space
     from fairpool.sweep_progress import TrialTerminal
-    from fairpool.tracking import default_tracking_uri, open_experiment
+    from fairpool.tracking import open_experiment
 
-    if not 0 < within <= 1:
-        refuse_usage(f"--within is a share of the best accuracy, in (0, 1]; got {within}.")
+    check_within(within)
     columns = {
         "image_column": image_column,
         "label_column": label_column,
@@ -80,26 +78,21 @@ def sweep(
     }
     overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
     try:
-        bundle = find_bundle(pipeline, trust_config=trust_config)
-        given = list(settings or []) + ([f"epochs={epochs}"] if epochs is not None else [])
-        overrides = parse_overrides(
-            given,
-            bundle.keys([method], overlays),
-            trust_config=trust_config,
-            others=bundle.keys(bundle.methods, overlays),
-        )
-        study = Study(
-            bundle=bundle,
-            methods=(method,),
-            seeds=seeds,
-            constraint=constraint,
+        study, fixed = study_of(
+            pipeline,
+            (method,),
+            settings=settings or (),
+            epochs=epochs,
             overlays=overlays,
-            overrides={**places, **overrides},
-            output_dir=output,
-            tracking_uri=tracking_uri or default_tracking_uri(output),
+            places=places,
+            constraint=constraint,
+            seeds=seeds,
             first_seed=first_seed,
+            tracking_uri=tracking_uri,
+            output=output,
+            trust_config=trust_config,
         )
-        space = search_space(bundle, method, overlays, fixed=list(overrides), ranges=ranges or [])
+        space = search_space(study.bundle, method, overlays, fixed=fixed, ranges=ranges or [])
         tried = Sweep(study, space, CONSTRAINTS[constraint].gap)
     except ValueError as error:
         refuse_usage(str(error))
@@ -109,7 +102,7 @@ def sweep(
     with terminal:
         if "synthetic" in overlays:
             tried = Sweep(with_synthetic_data(study, terminal), space, tried.gap)
-        client, experiment_id = open_experiment(study.tracking_uri, bundle.name)
+        client, experiment_id = open_experiment(study.tracking_uri, study.bundle.name)
         fingerprint = prepare_data(tried.study, terminal)[0].fingerprint()
         if jobs == 1:
             run_trials(tried, fingerprint, trials, client, experiment_id, terminal)

@@ -1,12 +1,13 @@
 """Records as the data items that MONAI's datasets take."""
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from fairpool.data.vocabulary import SiteVocabulary
 
-__all__ = ["as_items"]
+__all__ = ["as_items", "name_row"]
 
 
 def as_items(records: pd.DataFrame, pool: pd.DataFrame, vocabulary: SiteVocabulary) -> list[dict[str, Any]]:
@@ -19,3 +20,12 @@ def as_items(records: pd.DataFrame, pool: pd.DataFrame, vocabulary: SiteVocabula
     )
     rows = items.drop(columns="section", errors="ignore").to_dict("records")
     return [{str(key): value for key, value in row.items()} for row in rows]
+
+
+def name_row(item: Mapping[Hashable, Any]) -> str:
+    """How a message about an item begins: with its row and site, where `as_items` made it.
+
+    >>> name_row({"row": 41, "site_name": "bern"}), name_row({"image": "a.png"})
+    ('row 41 (bern): ', '')
+    """
+    return f"row {item['row']} ({item['site_name']}): " if "row" in item and "site_name" in item else ""

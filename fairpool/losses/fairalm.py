@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fairpool.constraints import Constraint
 from fairpool.losses.binding import GroupLoss, Groups, all_reduced, no_sample_sentence, num_processes
-from fairpool.losses.known_counts import cell_weights, checked_table, event_scale, weighted_mean
+from fairpool.losses.known_counts import cell_weights, check_rows, checked_table, event_scale, weighted_mean
 from fairpool.losses.samples import dot, terms_of, with_moving_weights
 from fairpool.losses.surrogates import (
     SURROGATES,
@@ -162,10 +162,15 @@ class FairALMLoss(GroupLoss):
         self.register_buffer("_cell_weights", weights, persistent=False)
 
     @property
+    def _num_labels(self) -> int:
+        """Labels a sample: 1 until multi-label targets made room for more."""
+        return len(self.multipliers) // self._events_per_label
+
+    @property
     def events(self) -> tuple[str, ...]:
         """Names of the rows of ``multipliers``: the constraint's events, by attribute and by label where several."""
         names: list[str] = []
-        num_labels = len(self.multipliers) // self._events_per_label
+        num_labels = self._num_labels
         for number, part in enumerate(self.constraints):
             attribute = f"attribute{number}/" if len(self.constraints) > 1 else ""
             for label in range(num_labels):
@@ -301,24 +306,21 @@ class FairALMLoss(GroupLoss):
                     f"{type(part).__name__}(num_classes={part.num_classes}) constrains {part.num_classes} classes and "
                     f"the network's output has {num_classes}: pass num_classes={num_classes}."
                 )
-        if self._cell_weights is not None and len(self._cell_weights) != num_classes:
-            raise ValueError(
-                f"counts has {len(self._cell_weights)} labels and the network's output {num_classes}: give a row of "
-                "counts for every class."
-            )
+        if self._cell_weights is not None:
+            check_rows(self._cell_weights, num_classes)
 
     def _expect_labels(self, num_labels: int) -> None:
         """Make room for L labels' events, at the first batch or before a checkpoint's multipliers are loaded."""
-        size = num_labels * self._events_per_label
-        if len(self.multipliers) == size:
+        if self._num_labels == num_labels:
             return
         if self._cell_weights is not None or self._event_scale is not None:
             raise ValueError("counts serves one label a sample; leave it out for multi-label targets.")
-        if len(self.multipliers) != self._events_per_label or torch.compiler.is_compiling():
+        if self._num_labels > 1 or torch.compiler.is_compiling():
             raise ValueError(
-                f"the loss was made for {len(self.multipliers) // self._events_per_label} labels a sample and got "
-                f"{num_labels}; call it once on a batch before compiling it."
+                f"the loss was made for {self._num_labels} labels a sample and got {num_labels}; call it once on a "
+                "batch before compiling it."
             )
+        size = num_labels * self._events_per_label
         self.multipliers = self.multipliers.new_zeros(size, self._most_groups)
         self._window = self._window.new_zeros(2, size, self._most_groups)
         self._epoch_samples = self._epoch_samples.new_zeros(size, self._most_groups)
@@ -369,8 +371,7 @@ class FairALMLoss(GroupLoss):
 
         Decisions may leave an event empty for a while; labels that do have nothing to constrain.
         """
-        num_labels = len(self.multipliers) // self._events_per_label
-        by_label = [not part.follows_decisions for part in self.constraints for _ in part.events * num_labels]
+        by_label = [not part.follows_decisions for part in self.constraints for _ in part.events * self._num_labels]
         rows = self._epoch_samples.sum(dim=1).tolist()
         unseen = [
             name

@@ -11,7 +11,7 @@ from torch import Tensor
 from fairpool.constraints import Constraint
 from fairpool.rates import is_comparable
 
-__all__ = ["cell_weights", "checked_table", "event_scale", "weighted_mean"]
+__all__ = ["cell_weights", "check_rows", "checked_table", "event_scale", "weighted_mean"]
 
 
 def checked_table(counts: Tensor, num_groups: int) -> Tensor:
@@ -58,6 +58,22 @@ def cell_weights(table: Tensor) -> Tensor:
     """
     expected = table.sum(1, keepdim=True) * table.sum(0, keepdim=True) / table.sum()
     return F.pad(torch.where(table > 0, expected / table, 0), (1, 0), value=1.0).float()
+
+
+def check_rows(weights: Tensor, num_classes: int) -> None:
+    """Refuse a table with another number of labels than the network's output has classes.
+
+    Args:
+        weights: of `cell_weights`.
+        num_classes: C.
+    Raises:
+        ValueError: naming both numbers.
+    """
+    if len(weights) != num_classes:
+        raise ValueError(
+            f"counts has {len(weights)} labels and the network's output {num_classes}: give a row of counts for every "
+            "class."
+        )
 
 
 def weighted_mean(base: Tensor, weights: Tensor, labels: Tensor, groups: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fairpool.losses.binding import GroupLoss, Groups
-from fairpool.losses.known_counts import cell_weights, checked_table, weighted_mean
+from fairpool.losses.known_counts import cell_weights, check_rows, checked_table, weighted_mean
 from fairpool.losses.surrogates import canonical
 
 __all__ = ["ReweightedLoss"]
@@ -64,8 +64,4 @@ class ReweightedLoss(GroupLoss):
         Raises:
             ValueError: naming both numbers.
         """
-        if len(self._cell_weights) != num_classes:
-            raise ValueError(
-                f"counts has {len(self._cell_weights)} labels and the network's output {num_classes}: give a row of "
-                "counts for every class."
-            )
+        check_rows(self._cell_weights, num_classes)

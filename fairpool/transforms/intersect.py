@@ -10,6 +10,7 @@ from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 
 from fairpool.data.ids import as_integer
+from fairpool.data.items import name_row
 from fairpool.data.vocabulary import UNKNOWN
 
 __all__ = ["IntersectGroupsd", "intersected_names"]
@@ -73,7 +74,7 @@ class IntersectGroupsd(MapTransform):
         item = dict(data)
         if self.output_key in item:
             raise ValueError(
-                f'{_name_row(item)}the item already holds "{self.output_key}"; choose another output_key, or apply the '
+                f'{name_row(item)}the item already holds "{self.output_key}"; choose another output_key, or apply the '
                 "transform once."
             )
         intersection, is_known = 0, True
@@ -88,18 +89,18 @@ class IntersectGroupsd(MapTransform):
         if key not in item:
             found = _quoted(item) or "nothing"
             raise KeyError(
-                f'{_name_row(item)}the item has no "{key}" (found: {found}). Attach the encoded attribute before '
+                f'{name_row(item)}the item has no "{key}" (found: {found}). Attach the encoded attribute before '
                 "IntersectGroupsd, -1 where it is unknown."
             )
         number = as_integer(item[key])
         if number is None:
             raise TypeError(
-                f'{_name_row(item)}"{key}" must be one integer, got {item[key]!r}. Encode the groups as '
+                f'{name_row(item)}"{key}" must be one integer, got {item[key]!r}. Encode the groups as '
                 f"0..{size - 1}, -1 for unknown."
             )
         if not UNKNOWN <= number < size:
             raise ValueError(
-                f'{_name_row(item)}"{key}" must lie in 0..{size - 1}, or be -1 for unknown; got {number}. Raise its '
+                f'{name_row(item)}"{key}" must lie in 0..{size - 1}, or be -1 for unknown; got {number}. Raise its '
                 "num_groups, or encode the attribute again."
             )
         return number
@@ -129,7 +130,3 @@ def intersected_names(names: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 def _quoted(names: Any) -> str:
     return ", ".join(f'"{name}"' for name in names)
-
-
-def _name_row(item: Mapping[Hashable, Any]) -> str:
-    return f"row {item['row']} ({item['site_name']}): " if "row" in item and "site_name" in item else ""

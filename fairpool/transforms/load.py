@@ -9,6 +9,7 @@ from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 
 from fairpool.data.image_cache import ImageCache
+from fairpool.data.items import name_row
 from fairpool.errors import DataError
 
 __all__ = ["LoadRadiographd"]
@@ -57,15 +58,11 @@ class LoadRadiographd(MapTransform):
         for key in self.key_iterator(item):
             if not isinstance(item[key], str | os.PathLike):
                 raise TypeError(
-                    f'{_name_row(item)}"{key}" must hold the path of one file, got {type(item[key]).__name__}.'
+                    f'{name_row(item)}"{key}" must hold the path of one file, got {type(item[key]).__name__}.'
                 )
             try:
                 image = self.cache.load(item[key])
             except DataError as error:
-                raise DataError(f"{_name_row(item)}{error}") from error
+                raise DataError(f"{name_row(item)}{error}") from error
             item[key] = torch.from_numpy(image.pixels)[None]
         return item
-
-
-def _name_row(item: Mapping[Hashable, Any]) -> str:
-    return f"row {item['row']} ({item['site_name']}): " if "row" in item and "site_name" in item else ""
