@@ -73,7 +73,7 @@ def run_methods(
 
 
 def prepare_data(study: Study, observer: StudyObserver) -> tuple["Pool", list[str]]:
-    """The pool of the first seed, after every image was read and every seed's split was found possible.
+    """The pool of the first seed, after the pipeline's ``prepare`` and after every seed's split was found possible.
 
     Returns:
         the pool, and sentences that a reader of the results should know.
@@ -89,10 +89,8 @@ def prepare_data(study: Study, observer: StudyObserver) -> tuple["Pool", list[st
             _check_events(study.constraint, first)
             _check_losses(study, first)
             notes = pool.notes()
-            notes += pool.prepare(
-                parsed("image_size"), parsed("cache_dir"), value_range=parsed("value_range"), progress=observer.images
-            )
-        else:
+            notes += parsed("prepare")(observer.images)
+        elif first.digests is not None:
             pool.check_equal_images(first.digests)  # another seed, another split
     assert first is not None  # a study has at least one seed
     for sentence in notes:

@@ -175,7 +175,6 @@ def _saliency(study: Study, results: Sequence[RunResult]) -> "Figure":
             taken[cell] = taken.get(cell, 0) + 1
             chosen.append(item)
     chosen.sort(key=lambda item: (item["site"], item["label"]))
-    words = {0: "negative", 1: "positive"}
     images = torch.stack([torch.as_tensor(transform(item)["image"]) for item in chosen])
     network = parsed("network_def")
     maps = {}
@@ -183,4 +182,5 @@ def _saliency(study: Study, results: Sequence[RunResult]) -> "Figure":
         weights, _, _ = load_model(Path(result.output_dir) / "model.pt")
         network.load_state_dict(weights)
         maps[result.method] = evidence_maps(network, images)
-    return saliency_panel(images, maps, [f"{item['site_name']}\n{words[item['label']]}" for item in chosen])
+    titles = [f"{item['site_name']}\n{pool.label_names[item['label']]}" for item in chosen]
+    return saliency_panel(images, maps, titles)

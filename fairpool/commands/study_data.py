@@ -1,6 +1,6 @@
 """A study as the command line names it, and its data: a tree, a table, or synthetic hospitals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,19 +108,32 @@ def study_of(
 
 
 def with_synthetic_data(study: "Study", terminal: "Terminal") -> "Study":
-    """The study on the demo's two synthetic hospitals, drawn below its output where they are not there yet."""
-    from fairpool.data import synthesize_tuberculosis
+    """The study on its pipeline's synthetic data, drawn below its output where they are not there yet.
 
-    terminal.note("synthetic hospitals (no --data, no --manifest): the results say nothing about real patients")
-    folder = study.output_dir / "synthetic-tuberculosis"
-    pool, test = folder / f"pool-confounding-{_DEMO_CONFOUNDING}", folder / "test-balanced"
+    Raises:
+        ValueError: there is no synthetic data for the pipeline.
+    """
+    draw = _SYNTHETIC.get(study.bundle.name)
+    if draw is None:
+        raise ValueError(f'there is no synthetic data for "{study.bundle.name}": give --data or --manifest.')
+    terminal.note("synthetic images (no --data, no --manifest): the results say nothing about real people")
+    folder = study.output_dir / f"synthetic-{study.bundle.name}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):  # several commands may begin on one output at once
-        synthesize_tuberculosis(
-            pool, images_per_site=_DEMO_POOL, confounding=_DEMO_CONFOUNDING, seed=0, progress=terminal.drawn
-        )
-        synthesize_tuberculosis(
-            test, images_per_site=_DEMO_TEST, confounding=0.0, seed=1, first_number=5001, progress=terminal.drawn
-        )
-    places = {"dataset_dir": str(pool.resolve()), "test_dir": str(test.resolve())}
+        places = {key: str(place.resolve()) for key, place in draw(folder, terminal.drawn).items()}
     return replace(study, overrides={**places, **study.overrides})
+
+
+def _draw_tuberculosis(folder: Path, progress: Callable[[int, int], None]) -> dict[str, Path]:
+    from fairpool.data import synthesize_tuberculosis
+
+    pool, test = folder / f"pool-confounding-{_DEMO_CONFOUNDING}", folder / "test-balanced"
+    synthesize_tuberculosis(pool, images_per_site=_DEMO_POOL, confounding=_DEMO_CONFOUNDING, seed=0, progress=progress)
+    synthesize_tuberculosis(
+        test, images_per_site=_DEMO_TEST, confounding=0.0, seed=1, first_number=5001, progress=progress
+    )
+    return {"dataset_dir": pool, "test_dir": test}
+
+
+# What `fairpool run` draws for a pipeline without data: the configuration keys and their places.
+_SYNTHETIC = {"tuberculosis": _draw_tuberculosis}

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from fairpool.data.checks import check_pool, check_records, check_sites, describ
 from fairpool.data.image_cache import ImageCache
 from fairpool.data.items import as_items
 from fairpool.data.manifest import read_manifest
-from fairpool.data.splits import SECTIONS, split_by_patient
+from fairpool.data.splits import SECTIONS, check_split, split_by_patient
 from fairpool.data.tuberculosis import read_tuberculosis
 from fairpool.data.vocabulary import SiteVocabulary
 from fairpool.errors import DataError
@@ -30,17 +30,20 @@ class Pool:
     """Pooled records with a section each, and the sites' ids.
 
     Args:
-        records: columns ``image``, ``label``, ``site``, ``patient``, ``row``.
+        records: columns ``image``, ``label``, ``site``, ``patient``, ``row``; a column ``section``, where there is one,
+            is the split, whatever the seed.
         test_records: where given, all of ``records`` train or validate and these test (external validation); sites that
             the pool lacks get ids after its own.
         seed, val_frac, test_frac, num_folds: see `split_by_patient`.
     Raises:
         DataError: a site or label is missing or doubtful, the pool supports no comparison between sites, a section is
             empty, or a patient is in both tables.
-        ValueError: fractions or ``num_folds`` make no sense.
+        ValueError: fractions or ``num_folds`` make no sense, or the records have their own split beside a second one.
 
     Attributes:
         records: all records with a column ``section``.
+        digests: of each record's image, once `prepare` has read them; None before.
+        label_names: what labels 0 and 1 mean, for figures; a pipeline may set its own.
         vocabulary: the pool's sites: those a constraint may name.
         all_sites: the same, then the sites that occur only in ``test_records``.
     """
@@ -57,13 +60,22 @@ class Pool:
     ) -> None:
         check_pool(records)
         self.vocabulary = SiteVocabulary.from_sites(records["site"])
+        self.digests: list[str] | None = None
+        self.label_names = ("negative", "positive")
         is_external = test_records is not None
-        if is_external and num_folds:
-            raise ValueError("num_folds has no meaning with a separate test set: give one or the other.")
-        sections = split_by_patient(
-            records, seed=seed, val_frac=val_frac, test_frac=0 if is_external else test_frac, num_folds=num_folds
-        )
-        records = records.assign(section=sections, is_external=False)
+        has_split = "section" in records
+        if (is_external or has_split) and num_folds:
+            raise ValueError("num_folds has no meaning with a separate test set or a split of its own: give one.")
+        if is_external and has_split:
+            raise ValueError("the records have a split of their own, test section included: give no second table.")
+        if has_split:
+            check_split(records)
+        else:
+            sections = split_by_patient(
+                records, seed=seed, val_frac=val_frac, test_frac=0 if is_external else test_frac, num_folds=num_folds
+            )
+            records = records.assign(section=sections)
+        records = records.assign(is_external=False)
         if test_records is not None:
             check_records(test_records)
             check_sites(pd.concat([records["site"], test_records["site"]]))  # one spelling over both tables
@@ -78,10 +90,13 @@ class Pool:
         self.all_sites = self.vocabulary.extended(records["site"])
         for section in SECTIONS:
             if not (records["section"] == section).any():
-                raise DataError(
-                    f"the {section} section is empty: {records['patient'].nunique()} patients are too few for "
-                    f"val_frac {val_frac} and test_frac {test_frac}."
+                cause = (
+                    "the split that came with the records names none"
+                    if has_split
+                    else f"{records['patient'].nunique()} patients are too few for val_frac {val_frac} and test_frac "
+                    f"{test_frac}"
                 )
+                raise DataError(f"the {section} section is empty: {cause}.")
         self._items = as_items(records, records, self.all_sites)
 
     def section(self, name: str) -> list[dict[str, Any]]:
@@ -164,7 +179,7 @@ class Pool:
         rows = self.records["row"].astype(str)
         return rows.where(~self.records["is_external"], rows + " of the test table")
 
-    def check_equal_images(self, digests: list[str]) -> list[str]:
+    def check_equal_images(self, digests: Sequence[str]) -> list[str]:
         """Refuse equal images in two sections or with two labels; name those at two sites.
 
         Args:

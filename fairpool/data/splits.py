@@ -1,11 +1,15 @@
 """Patient-disjoint training, validation and test sections, stratified by site and label."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["SECTIONS", "split_by_patient"]
+from fairpool.data.checks import list_rows
+from fairpool.errors import DataError
+
+__all__ = ["SECTIONS", "check_split", "split_by_patient"]
 
 SECTIONS = ("training", "validation", "test")
 
@@ -70,6 +74,31 @@ def split_by_patient(
     section[order[is_test]] = "test"
     section[rest[_choose(val_frac / (1 - test_frac), len(rest), rng)]] = "validation"
     return records["patient"].map(section).rename("section")
+
+
+def check_split(records: pd.DataFrame) -> None:
+    """Refuse a split that came with the records where it names another section or parts a patient's images.
+
+    Args:
+        records: columns ``patient`` and ``section``; index 1 for the first row.
+    Raises:
+        DataError: a section is none of ``SECTIONS``, or patients are in two; the message counts them by pair.
+    """
+    bad = ~records["section"].isin(SECTIONS)
+    if bad.any():
+        found = ", ".join(repr(value) for value in records["section"][bad].unique()[:5])
+        raise DataError(
+            f"{int(bad.sum())} of {len(records)} rows are in no section ({list_rows(records.index[bad])}): expected "
+            f"{', '.join(SECTIONS)}, found {found}."
+        )
+    patients = {section: set(rows["patient"]) for section, rows in records.groupby("section")}
+    shared = [
+        f"{count} in {first} and {second}"
+        for first, second in combinations(SECTIONS, 2)
+        if (count := len(patients.get(first, set()) & patients.get(second, set())))
+    ]
+    if shared:
+        raise DataError(f"patients are in two sections: {', '.join(shared)}. Split by patient (fairpool split).")
 
 
 def _choose(fraction: float, count: int, rng: np.random.Generator) -> np.ndarray:
