@@ -13,6 +13,7 @@ from fairpool.errors import DataError
 __all__ = ["read_dicom"]
 
 _DEFLATED_SYNTAX = b"1.2.840.10008.1.2.1.99"
+_RLE_SYNTAX = "1.2.840.10008.1.2.5"
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _HEADER_KEYWORDS = (
     "SamplesPerPixel",
@@ -210,7 +211,10 @@ def _decode_dicom(dataset: Any, width: int, height: int) -> np.ndarray:
         if plain and found < expected:
             raise DataError(f"image ends early ({found:,} of {expected:,} bytes). Fetch it again")
     try:
-        dataset.pixel_array_options(correct_unused_bits=False)  # see _check_bits
+        options: dict[str, Any] = {"correct_unused_bits": False}  # see _check_bits
+        if dataset.file_meta.TransferSyntaxUID == _RLE_SYNTAX:
+            options["decoding_plugin"] = "pydicom"  # pylibjpeg-rle panics on damaged data, past any `except Exception`
+        dataset.pixel_array_options(**options)
         stored = np.asarray(dataset.pixel_array)
     except _list_dicom_damage() as error:
         # Only the pixel module is read here, so the cause holds no patient data.
