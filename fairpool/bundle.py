@@ -29,6 +29,10 @@ _SET_BY_OPTIONS = {
     "positive": "use --positive",
     "site_column": "use --site-column",
     "patient_column": "use --patient-column",
+    "split_column": "use --split-column",
+    "normalize_sites": "use --normalize-sites",
+    "aliases": "use --aliases",
+    "ignore_label": "use --ignore-label",
     "bundle_root": "it is the pipeline's folder",
 }
 
@@ -36,7 +40,9 @@ _SET_BY_OPTIONS = {
 class Bundle:
     """A pipeline's folder: ``configs/train.json``, one overlay a method in ``configs/methods/``, and data overlays.
 
-    ``train.json`` alone is the unconstrained training; an overlay replaces or extends some of its items.
+    ``train.json`` alone is the unconstrained training; an overlay replaces or extends some of its items. The pipelines
+    that fairpool ships share the overlays of ``pipelines/methods/``; one of the same name in a pipeline's own folder
+    comes before it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,8 +53,14 @@ class Bundle:
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods that this pipeline can be trained with."""
-        overlays = sorted(path.stem for path in (self.configs / "methods").glob("*.json"))
-        return (UNCONSTRAINED, *overlays)
+        return (UNCONSTRAINED, *sorted(self._method_files()))
+
+    def _method_files(self) -> dict[str, Path]:
+        """The overlay of each method: a pipeline's own before the shared one of the same name."""
+        folders = [self.configs / "methods"]
+        if self.folder.parent in _pipeline_roots():  # what lies beside a bundle from outside is not its own
+            folders.insert(0, self.folder.parent / "methods")
+        return {file.stem: file for folder in folders for file in folder.glob("*.json")}
 
     def config_files(self, method: str, overlays: Sequence[str] = ()) -> list[str]:
         """The configurations of a method, in the order in which they are laid over each other.
@@ -63,7 +75,7 @@ class Bundle:
             )
         files = [self.configs / "train.json", *(self.configs / f"{overlay}.json" for overlay in overlays)]
         if method != UNCONSTRAINED:
-            files.append(self.configs / "methods" / f"{method}.json")
+            files.append(self._method_files()[method])
         return [str(file) for file in files]
 
     def keys(self, methods: Sequence[str], overlays: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
@@ -116,7 +128,9 @@ def find_bundle(pipeline: str, *, trust_config: bool = False) -> Bundle:
     Raises:
         ValueError: there is no such pipeline, or it is not trusted.
     """
-    shipped = {path.name: path for root in _pipeline_roots() for path in sorted(root.iterdir()) if path.is_dir()}
+    shipped = {
+        file.parts[-3]: file.parents[1] for root in _pipeline_roots() for file in root.glob("*/configs/train.json")
+    }
     if pipeline in shipped:
         return Bundle(shipped[pipeline])
     if os.sep in pipeline and (Path(pipeline) / "configs" / "train.json").is_file():

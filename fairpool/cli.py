@@ -6,13 +6,16 @@ import sys
 import typer
 
 from fairpool.commands.download import download
+from fairpool.commands.duplicates import duplicates
 from fairpool.commands.evaluate import evaluate
+from fairpool.commands.manifest import manifest
 from fairpool.commands.mixture import mixture
 from fairpool.commands.outcome import fail
 from fairpool.commands.postprocess import postprocess
 from fairpool.commands.profiles import profiles
 from fairpool.commands.run import run
 from fairpool.commands.select import select
+from fairpool.commands.split import split
 from fairpool.commands.sweep import sweep
 from fairpool.commands.synthesize import synthesize
 from fairpool.commands.ui import ui
@@ -28,8 +31,23 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for command in (run, sweep, select, mixture, postprocess, evaluate, profiles, synthesize, download, ui):
+_COMMANDS = (
+    run,
+    sweep,
+    select,
+    mixture,
+    postprocess,
+    evaluate,
+    profiles,
+    split,
+    duplicates,
+    synthesize,
+    download,
+    ui,
+)
+for command in _COMMANDS:
     app.command()(command)
+app.add_typer(manifest)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from fairpool.errors import CheckpointError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fairpool.data.vocabulary import SiteVocabulary
     from fairpool.metrics import GroupReport
 
 __all__ = ["Evaluation", "evaluate_checkpoint"]
@@ -24,16 +25,19 @@ class Evaluation:
     """Scores and, where labels were given, the errors by site.
 
     Attributes:
-        scores: ``row`` of the manifest, ``site``, ``probability``, and ``label`` where given.
+        scores: ``row`` of the manifest, ``site`` ("unknown" for those counted so), ``probability``, and ``label`` where
+            given.
         sites: names by id of the report: the training's sites, then those it never saw.
         num_trained_sites: how many of them were seen in training.
         report: None without labels.
+        notes: what the user should know of the table.
     """
 
     scores: "pd.DataFrame"
     sites: tuple[str, ...]
     num_trained_sites: int
     report: "GroupReport | None"
+    notes: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write the scores as .csv (text cells that look like formulas are quoted) or .parquet; makes the folder."""
@@ -52,6 +56,8 @@ def evaluate_checkpoint(
     *,
     columns: Mapping[str, Any],
     root_dir: str | os.PathLike[str] | None = None,
+    unknown: str = "name",
+    vocabulary: "SiteVocabulary | None" = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Run a pipeline's ``inference.json`` with the weights of a checkpoint over a manifest.
@@ -61,18 +67,25 @@ def evaluate_checkpoint(
         manifest: see `read_manifest`.
         root_dir: see `read_manifest`.
         columns: the column options of `read_manifest`; ``label_column`` None scores without a report.
+        unknown: what becomes of sites that the training never saw: "name" reports each after the training's own,
+            "keep" counts them as unknown, in no rate, "raise" refuses them.
+        vocabulary: the sites that the model must have been trained with; None takes those that it has.
         progress: called with (images read, images in all).
     Raises:
-        CheckpointError: the file is not one of fairpool's models.
-        DataError: the manifest or an image cannot be used.
+        CheckpointError: the file is not one of fairpool's models, or has another vocabulary.
+        DataError: the manifest or an image cannot be used, or spells a site of the training in another way.
+        ValueError: ``unknown`` is another word, or "raise" and the training never saw a site.
     """
     from fairpool.bundle import find_bundle
     from fairpool.checkpoints import load_model
+    from fairpool.data.checks import check_spellings
     from fairpool.data.image_cache import ImageCache, default_cache_dir
     from fairpool.data.items import as_items
     from fairpool.data.manifest import read_manifest
 
-    weights, vocabulary, settings = load_model(checkpoint)
+    if unknown not in ("name", "keep", "raise"):
+        raise ValueError(f'unknown must be "name", "keep" or "raise", got {unknown!r}.')
+    weights, vocabulary, settings = load_model(checkpoint, vocabulary=vocabulary)
     overrides = settings.get("overrides") if isinstance(settings, dict) else None
     if not isinstance(overrides, dict) or not isinstance(overrides.get("image_size"), int):
         raise CheckpointError("the checkpoint's settings name no image_size: give the model.pt of a run.")
@@ -85,16 +98,20 @@ def evaluate_checkpoint(
             f'the checkpoint names the pipeline "{settings.get("pipeline")}", which this fairpool does not ship.'
         ) from None
     records = read_manifest(manifest, root_dir=root_dir, **columns)
-    sites = vocabulary.extended(records["site"])
+    names = records["site"].tolist()
+    check_spellings([*vocabulary.names, *names], "the table, beside the training,")
+    if unknown == "raise":
+        vocabulary.encode(names, rows=records["row"].tolist())
+    sites = vocabulary.extended(names) if unknown == "name" else vocabulary
     cache = ImageCache(default_cache_dir(), wanted["image_size"], value_range=wanted.get("value_range"))
-    rows, names = records["row"].tolist(), records["site"].tolist()
+    rows = records["row"].tolist()
     cache.prepare(
         records["image"].tolist(), describe=lambda i: f"row {rows[i]} ({names[i]})", num_workers=2, progress=progress
     )
     files = [str(bundle.configs / "inference.json")]
     workflow = bundle.workflow("infer", files, {**wanted, "checkpoint": None, "scores": None})
     # A tuple, which MONAI takes as it is: in a list it would run a site named "$..." as an expression.
-    workflow.parser["items"] = tuple(as_items(records, records, sites))
+    workflow.parser["items"] = tuple(as_items(records, records, sites, unknown="keep"))
     workflow.parser["sites"] = list(sites.slugs())
     workflow.initialize()
     try:
@@ -105,10 +122,14 @@ def evaluate_checkpoint(
     workflow.run()
     report = workflow.parser.get_parsed_content("site_report")
     scores = report.predictions()
-    scores["site"] = [sites.names[number] for number in scores["site"]]
+    scores["site"] = [sites.names[number] if number >= 0 else "unknown" for number in scores["site"]]
+    notes = [*records.attrs["notes"]]
+    if number := int((scores["site"] == "unknown").sum()) if unknown == "keep" else 0:
+        unseen = ", ".join(sorted(set(names) - set(vocabulary.names)))
+        notes.append(f"{number} images are of sites that the training never saw ({unseen}): unknown, in no rate")
     has_labels = "label" in records
     kept = ["row", "site", *(["label"] if has_labels else []), "probability"]
-    return Evaluation(scores[kept], sites.names, len(vocabulary), report.report if has_labels else None)
+    return Evaluation(scores[kept], sites.names, len(vocabulary), report.report if has_labels else None, tuple(notes))
 
 
 def _is_numeric(value: Any) -> bool:

@@ -22,7 +22,16 @@ __all__ = [
     "parse_config",
 ]
 
-PLACES = {"dataset_dir", "test_dir", "cache_dir", "output_dir", "bundle_root", "manifest", "test_manifest"}
+PLACES = {
+    "aliases",
+    "bundle_root",
+    "cache_dir",
+    "dataset_dir",
+    "manifest",
+    "output_dir",
+    "test_dir",
+    "test_manifest",
+}
 """Configuration keys that hold places of this machine: no part of a study's identity, and in no report."""
 
 

@@ -156,3 +156,44 @@ def test_vocabulary_and_settings_are_stored_as_text(network, tmp_path):
     stored = torch.load(tmp_path / "model.pt", weights_only=True)
     assert json.loads(stored["vocabulary"])["sites"] == list(SITES.names)
     assert json.loads(stored["settings"]) == {"seed": 3}
+
+
+# --- another vocabulary
+
+
+@pytest.mark.parametrize(
+    ("wanted", "difference"),
+    [
+        (("bern", "zug", "Hôpital A (2)"), '"model.pt" was made with other sites: it lacks "zug". Its sites are'),
+        (("bern",), '"model.pt" was made with other sites: it has "Hôpital A (2)" besides.'),
+        (
+            ("bern", "zug"),
+            'it lacks "zug" and has "Hôpital A (2)" besides. Its sites are "Hôpital A (2)", "bern"; those',
+        ),
+        (
+            ("bern", "Hôpital A (2)"),
+            'has the same 2 sites in another order: 0 is "Hôpital A (2)" there and "bern" here',
+        ),
+    ],
+)
+def test_a_checkpoint_of_other_sites_is_refused_with_the_difference_first(network, tmp_path, wanted, difference):
+    save_model(tmp_path / "model.pt", network, vocabulary=SITES, settings={})
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path / "model.pt", vocabulary=SiteVocabulary(wanted))
+    message = str(caught.value)
+    assert difference in message
+    assert message.index("model.pt") < 2
+    assert str(tmp_path) not in message
+
+
+def test_a_checkpoint_of_the_same_sites_is_loaded(network, tmp_path):
+    save_model(tmp_path / "model.pt", network, vocabulary=SITES, settings={})
+    assert load_model(tmp_path / "model.pt", vocabulary=SiteVocabulary(SITES.names))[1] == SITES
+
+
+def test_only_twenty_sites_are_listed(network, tmp_path):
+    many = SiteVocabulary(tuple(f"s{i}" for i in range(500)))
+    save_model(tmp_path / "model.pt", network, vocabulary=many, settings={})
+    with pytest.raises(CheckpointError, match="and 480 more") as caught:
+        load_model(tmp_path / "model.pt", vocabulary=SITES)
+    assert len(str(caught.value)) < 1000

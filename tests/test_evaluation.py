@@ -204,3 +204,53 @@ def test_a_model_does_not_lead_to_a_bundle_outside_the_package(model, ward, tmp_
     with pytest.raises(CheckpointError, match="does not ship"):
         evaluate_checkpoint(path, ward, columns={"label_column": None})
     assert not (tmp_path / "ran").exists()
+
+
+# --- sites that the training never saw, and other spellings
+
+
+def test_unseen_sites_may_be_counted_as_unknown(model, ward, tmp_path):
+    output = tmp_path / "scores.csv"
+    options = ["--label-column", "label", "--unknown-sites", "keep", "--output", output]
+    done = run_cli("evaluate", model, "--manifest", ward, *options)
+    assert (done.status, done.err) == (0, "")
+    scores = pd.read_csv(output)
+    assert scores["site"].value_counts().to_dict() == {"unknown": 18, "bern": 6}
+    assert "18 images are of sites that the training never saw" in done.out
+    named = evaluate_checkpoint(model, ward, columns={})
+    np.testing.assert_allclose(scores["probability"], named.scores["probability"], atol=1e-6)
+    kept = evaluate_checkpoint(model, ward, columns={}, unknown="keep")
+    assert kept.sites == ("Genève", "bern")
+    for rate in ("error", "fnr", "fpr"):
+        np.testing.assert_equal(getattr(kept.report, rate).numpy(), getattr(named.report, rate)[:2].numpy())
+
+
+def test_unseen_sites_may_be_refused_with_row_and_vocabulary(model, ward):
+    done = run_cli("evaluate", model, "--manifest", ward, "--unknown-sites", "raise")
+    assert_one_sentence(done, 1)
+    assert 'site "[/new] ward" in row 7 is not among the 2 sites seen in training (Genève, bern)' in done.err
+
+
+def test_another_word_for_unknown_sites_is_wrong_usage(model, ward):
+    assert_one_sentence(run_cli("evaluate", model, "--manifest", ward, "--unknown-sites", "drop"), 2)
+    with pytest.raises(ValueError, match="unknown must be"):
+        evaluate_checkpoint(model, ward, columns={}, unknown="drop")
+
+
+def test_a_site_of_the_training_in_another_spelling_is_refused_or_joined(model, tmp_path):
+    table = write_hospitals(tmp_path, sites=("Bern", "geneve"), per_cell=1, seed=2)
+    done = run_cli("evaluate", model, "--manifest", table)
+    assert_one_sentence(done, 1)
+    assert "the table, beside the training, spells 2 site(s) in several ways" in done.err
+    (tmp_path / "aliases.yaml").write_text("bern: [Bern]\nGenève: [geneve]\n", encoding="utf-8")
+    options = ["--aliases", tmp_path / "aliases.yaml", "--output", tmp_path / "scores.csv"]
+    done = run_cli("evaluate", model, "--manifest", table, *options)
+    assert done.status == 0, done.err
+    assert set(pd.read_csv(tmp_path / "scores.csv")["site"]) == {"bern", "Genève"}
+
+
+def test_a_model_of_other_sites_than_wanted_is_refused(model, ward):
+    from fairpool.data import SiteVocabulary
+
+    with pytest.raises(CheckpointError, match='same 2 sites in another order: 0 is "Genève" there and "bern" here'):
+        evaluate_checkpoint(model, ward, columns={}, vocabulary=SiteVocabulary(("bern", "Genève")))

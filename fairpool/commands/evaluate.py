@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fairpool.commands.options import Image, Patient, Positive, Site
+from fairpool.commands.options import Aliases, IgnoreLabel, Image, NormalizeSites, Patient, Positive, Site, UnknownSites
 from fairpool.commands.outcome import quieten, refuse_usage
 
 __all__ = ["evaluate"]
@@ -13,7 +13,7 @@ __all__ = ["evaluate"]
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A run's model.pt.")],
-    manifest: Annotated[Path, typer.Option("--manifest", help="Table of images: .csv, .tsv or .parquet.")],
+    manifest: Annotated[Path, typer.Option("--manifest", help="Table of images: .csv, .tsv, .parquet or .json.")],
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the images; default: the manifest's.")] = None,
     image_column: Image = "image",
     label_column: Annotated[
@@ -22,6 +22,10 @@ def evaluate(
     positive: Positive = None,
     site_column: Site = "site",
     patient_column: Patient = None,
+    normalize_sites: NormalizeSites = False,
+    aliases: Aliases = None,
+    ignore_label: IgnoreLabel = None,
+    unknown_sites: UnknownSites = "name",
     output: Annotated[Path, typer.Option("--output", help="The scores, as .csv or .parquet.")] = Path("scores.csv"),
 ) -> None:
     """Score new images with a trained model, sites it never saw included, and report errors by site."""
@@ -30,6 +34,8 @@ def evaluate(
 
     if output.suffix not in (".csv", ".parquet"):
         refuse_usage(f'--output must end in .csv or .parquet, got "{output.name}".')
+    if unknown_sites not in ("name", "keep", "raise"):
+        refuse_usage(f"--unknown-sites must be name, keep or raise, got {unknown_sites!r}.")
     quieten()
     terminal = Terminal()
     with terminal:
@@ -42,9 +48,15 @@ def evaluate(
                 "positive": positive,
                 "site_column": site_column,
                 "patient_column": patient_column,
+                "normalize": normalize_sites,
+                "aliases": aliases,
+                "ignore_label": ignore_label,
             },
             root_dir=data,
+            unknown=unknown_sites,
             progress=terminal.images,
         )
         evaluation.write(output)
+        for note in evaluation.notes:
+            terminal.note(note)
     terminal.show_evaluation(evaluation, output)

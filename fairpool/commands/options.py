@@ -5,16 +5,60 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["DEFAULT_OUTPUT", "Image", "Output", "Patient", "Positive", "Site", "TrackingUri", "Trust"]
+__all__ = [
+    "DEFAULT_OUTPUT",
+    "Aliases",
+    "IgnoreLabel",
+    "Image",
+    "MaxGroups",
+    "NormalizeSites",
+    "Output",
+    "Patient",
+    "Positive",
+    "Site",
+    "SplitColumn",
+    "TrackingUri",
+    "Trust",
+    "UnknownSites",
+]
 
 Output = Annotated[Path, typer.Option("--output", help="Folder for models, results, and the sqlite MLflow store.")]
 TrackingUri = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow store or server; default: sqlite below --output.")
 ]
-Image = Annotated[str, typer.Option("--image-column", help="Column of the image paths.")]
+Image = Annotated[
+    str,
+    typer.Option("--image-column", help='Column of the image paths; where there is no "image", "path" is taken.'),
+]
 Site = Annotated[str, typer.Option("--site-column", help="Column of the sites.")]
 Patient = Annotated[
-    str | None, typer.Option("--patient-column", help="Column of the patients; images of one stay together.")
+    str | None,
+    typer.Option(
+        "--patient-column",
+        help='Column of the patients; images of one stay together. Default: "patient" where there is one.',
+    ),
+]
+SplitColumn = Annotated[
+    str | None,
+    typer.Option("--split-column", help="Column with training, validation or test for each image (`fairpool split`)."),
+]
+NormalizeSites = Annotated[
+    bool,
+    typer.Option("--normalize-sites", help="Join sites that differ in case, accents, spaces or punctuation."),
+]
+Aliases = Annotated[
+    Path | None, typer.Option("--aliases", help="YAML table of other spellings of sites: name: [spelling, ...].")
+]
+IgnoreLabel = Annotated[
+    str | None, typer.Option("--ignore-label", help="Label value(s) whose rows are left out, such as -1.")
+]
+MaxGroups = Annotated[int, typer.Option("--max-groups", min=2, help="Most sites that are believed.")]
+UnknownSites = Annotated[
+    str,
+    typer.Option(
+        "--unknown-sites",
+        help='Sites that the training never saw: "name" reports each, "keep" counts them as unknown, "raise" refuses.',
+    ),
 ]
 Positive = Annotated[str | None, typer.Option("--positive", help="Label value(s) that count as 1, separated by |.")]
 Trust = Annotated[bool, typer.Option("--trust-config", help="Parse configurations that can run code.")]

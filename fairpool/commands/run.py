@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from fairpool.commands.options import DEFAULT_OUTPUT, Image, Output, Patient, Positive, Site, TrackingUri, Trust
+from fairpool.commands.options import (
+    DEFAULT_OUTPUT,
+    Aliases,
+    IgnoreLabel,
+    Image,
+    NormalizeSites,
+    Output,
+    Patient,
+    Positive,
+    Site,
+    SplitColumn,
+    TrackingUri,
+    Trust,
+)
 from fairpool.commands.outcome import make_output, method_names, quieten, refuse_usage
 from fairpool.commands.study_data import overlays_and_places, study_of, with_synthetic_data
 from fairpool.constraints import CONSTRAINTS
@@ -22,7 +35,7 @@ def run(
         Path | None, typer.Option("--data", help="The data set's folder, or the manifest's images.")
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option("--manifest", help="Table of images: .csv, .tsv or .parquet.")
+        Path | None, typer.Option("--manifest", help="Table of images: .csv, .tsv, .parquet or .json.")
     ] = None,
     test_manifest: Annotated[Path | None, typer.Option("--test-manifest", help="Separate table to test on.")] = None,
     image_column: Image = "image",
@@ -30,6 +43,10 @@ def run(
     positive: Positive = None,
     site_column: Site = "site",
     patient_column: Patient = None,
+    split_column: SplitColumn = None,
+    normalize_sites: NormalizeSites = False,
+    aliases: Aliases = None,
+    ignore_label: IgnoreLabel = None,
     methods: Annotated[str, typer.Option("--methods", help="Methods, separated by commas.")] = "unconstrained,fairalm",
     constraint: Annotated[str, typer.Option("--constraint", help=", ".join(CONSTRAINTS))] = "equal_opportunity",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds: new split, new initial weights.")] = 3,
@@ -51,8 +68,12 @@ def run(
         "positive": positive,
         "site_column": site_column,
         "patient_column": patient_column,
+        "split_column": split_column,
+        "ignore_label": ignore_label,
     }
-    overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
+    overlays, places = overlays_and_places(
+        data, manifest, test_manifest, columns, normalize_sites=normalize_sites, aliases=aliases
+    )
     names = method_names("--methods", methods) or []
     terminal = Terminal(constraint)
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -21,8 +21,14 @@ _DEMO_CONFOUNDING = 0.8
 
 
 def overlays_and_places(
-    data: Path | None, manifest: Path | None, test_manifest: Path | None, columns: Mapping[str, str | None]
-) -> tuple[tuple[str, ...], dict[str, str]]:
+    data: Path | None,
+    manifest: Path | None,
+    test_manifest: Path | None,
+    columns: Mapping[str, str | None],
+    *,
+    normalize_sites: bool = False,
+    aliases: Path | None = None,
+) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The data configurations to lay over the pipeline, and what to set in them.
 
     Args:
@@ -30,10 +36,18 @@ def overlays_and_places(
         manifest: table of images.
         test_manifest: separate table to test on.
         columns: the manifest's columns and label values by configuration key.
+        normalize_sites: see `read_manifest`, like ``aliases``.
+        aliases: see ``normalize_sites``.
     """
     if test_manifest is not None and manifest is None:
         refuse_usage("--test-manifest needs --manifest: the table that trains.")
-    places: dict[str, str] = {}
+    if test_manifest is not None and columns.get("split_column") is not None:
+        refuse_usage("--split-column has a test section of its own: give it, or --test-manifest, not both.")
+    alone: dict[str, Any] = {"split-column": columns.get("split_column"), "ignore-label": columns.get("ignore_label")}
+    alone |= {"aliases": aliases, "normalize-sites": normalize_sites or None}
+    if manifest is None and (given := [option for option, value in alone.items() if value is not None]):
+        refuse_usage(f"--{given[0]} is about a table: it needs --manifest.")
+    places: dict[str, Any] = {}
     if data is not None:
         places["dataset_dir"] = str(data.resolve())
     if manifest is None:
@@ -43,6 +57,10 @@ def overlays_and_places(
             refuse_usage(f'the column or value "{value}" would be evaluated by the configuration; rename it.')
     places["manifest"] = str(manifest.resolve())
     places |= {key: value for key, value in columns.items() if value is not None}
+    if normalize_sites:
+        places["normalize_sites"] = True
+    if aliases is not None:
+        places["aliases"] = str(aliases.resolve())
     if test_manifest is not None:
         places["test_manifest"] = str(test_manifest.resolve())
     return ("manifest",), places
@@ -55,7 +73,7 @@ def study_of(
     settings: Sequence[str],
     epochs: int | None,
     overlays: tuple[str, ...],
-    places: Mapping[str, str],
+    places: Mapping[str, Any],
     constraint: str,
     seeds: int,
     first_seed: int = 0,

@@ -5,7 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairpool.commands.options import DEFAULT_OUTPUT, Image, Output, Patient, Positive, Site, TrackingUri, Trust
+from fairpool.commands.options import (
+    DEFAULT_OUTPUT,
+    Aliases,
+    IgnoreLabel,
+    Image,
+    NormalizeSites,
+    Output,
+    Patient,
+    Positive,
+    Site,
+    SplitColumn,
+    TrackingUri,
+    Trust,
+)
 from fairpool.commands.outcome import check_within, make_output, quieten, refuse_usage
 from fairpool.commands.select import show_choices
 from fairpool.commands.study_data import overlays_and_places, study_of, with_synthetic_data
@@ -31,7 +44,7 @@ def sweep(
         Path | None, typer.Option("--data", help="The data set's folder, or the manifest's images.")
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option("--manifest", help="Table of images: .csv, .tsv or .parquet.")
+        Path | None, typer.Option("--manifest", help="Table of images: .csv, .tsv, .parquet or .json.")
     ] = None,
     test_manifest: Annotated[Path | None, typer.Option("--test-manifest", help="Separate table to test on.")] = None,
     image_column: Image = "image",
@@ -39,6 +52,10 @@ def sweep(
     positive: Positive = None,
     site_column: Site = "site",
     patient_column: Patient = None,
+    split_column: SplitColumn = None,
+    normalize_sites: NormalizeSites = False,
+    aliases: Aliases = None,
+    ignore_label: IgnoreLabel = None,
     method: Annotated[str, typer.Option("--method", help="The method whose settings are tried.")] = "fairalm",
     trials: Annotated[int, typer.Option("--trials", min=1, help="Trials in all, earlier calls' included.")] = 20,
     ranges: Annotated[
@@ -75,8 +92,12 @@ def sweep(
         "positive": positive,
         "site_column": site_column,
         "patient_column": patient_column,
+        "split_column": split_column,
+        "ignore_label": ignore_label,
     }
-    overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
+    overlays, places = overlays_and_places(
+        data, manifest, test_manifest, columns, normalize_sites=normalize_sites, aliases=aliases
+    )
     try:
         study, fixed = study_of(
             pipeline,

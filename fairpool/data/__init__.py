@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Duplicates": "duplicates",
     "ImageCache": "image_cache",
     "Pool": "pool",
     "SiteVocabulary": "vocabulary",
@@ -12,9 +13,13 @@ _HOME = {
     "balanced_sampler": "sampler",
     "default_cache_dir": "image_cache",
     "download_tuberculosis": "download",
+    "find_duplicates": "duplicates",
+    "fold_columns": "folds",
+    "leave_one_site_out": "folds",
     "pool_manifest": "pool",
     "pool_tuberculosis": "pool",
     "read_manifest": "manifest",
+    "read_table": "manifest",
     "read_tuberculosis": "tuberculosis",
     "split_by_patient": "splits",
     "synthesize_tuberculosis": "synthetic_tuberculosis",

@@ -1,202 +1,148 @@
 """Read a table of images: which file, which label, which site, which patient."""
 
-import csv
-import io
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fairpool.data.checks import check_sites, is_missing, list_rows
+from fairpool.data.checks import MAX_SITES, is_missing
+from fairpool.data.manifest_columns import find_ignored, read_labels, read_patients, read_sites, read_split
+from fairpool.data.manifest_paths import resolve_images
+from fairpool.data.table_text import read_table
 from fairpool.errors import DataError
 
-__all__ = ["read_manifest"]
-
-_NO_LABEL = {"-1", "unknown", "todo"}
+__all__ = ["read_manifest", "read_table"]
 
 
 def read_manifest(
     manifest: str | os.PathLike[str],
     *,
-    image_column: str = "image",
+    image_column: str | None = "image",
     label_column: str | None = "label",
     positive: str | None = None,
+    any_label: bool = False,
     site_column: str = "site",
     patient_column: str | None = None,
+    split_column: str | None = None,
     root_dir: str | os.PathLike[str] | None = None,
+    normalize: bool = False,
+    aliases: Mapping[str, Sequence[str]] | str | os.PathLike[str] | None = None,
+    ignore_label: str | int | None = None,
+    max_groups: int = MAX_SITES,
+    check_images: bool = True,
 ) -> pd.DataFrame:
-    """Records of a CSV, TSV or parquet table, one row an image.
+    """Records of a table, one row an image.
 
     Args:
-        manifest: UTF-8 text with a header line (``.csv``, ``.tsv``), or ``.parquet``.
-        image_column: path of each image, relative to ``root_dir``.
+        manifest: CSV, TSV, parquet or JSON datalist: see `read_table`.
+        image_column: path of each image, relative to ``root_dir``; where there is no column "image" by default, the
+            column "path". None: no images are wanted, and the records have no ``image``.
         label_column: label of each image; None where there is none (the records then have no ``label``).
         positive: the label value that counts as 1, any other as 0; several separated by ``|``. None: labels are 0 or 1.
+        any_label: keep the labels as text of any value, for what needs no 0 and 1.
         site_column: site of each image.
-        patient_column: patient of each image; None makes every image a patient of its own.
+        patient_column: patient of each image; None is the column "patient" where there is one, and else makes every
+            image a patient of its own.
+        split_column: "training", "validation" or "test" for each image, also "train" and "val"; None: no split is read.
         root_dir: folder of the images; None is the manifest's own.
+        normalize: join sites whose names differ in case, accents, spaces or punctuation.
+        aliases: table of other spellings: see `fairpool.data.spelling.SiteSpelling`.
+        ignore_label: label of rows to leave out, such as -1 for "not read yet"; several separated by ``|``.
+        max_groups: most sites that are believed.
+        check_images: whether each image must be a file that is there.
     Returns:
-        columns ``image`` (path), ``label`` (0 or 1), ``site``, ``patient``, ``row``; the index is the row, from 1.
+        columns ``image`` (path), ``label`` (0 or 1), ``site``, ``patient``, ``section`` (where a split is read) and
+        ``row``; the index is the row, from 1. ``attrs["notes"]`` says what was joined or left out, and
+        ``attrs["patients_named"]`` whether the table names patients.
     Raises:
         DataError: the table or a column is missing or malformed, or rows are bad: of every column at once, ten in full.
     """
     manifest = Path(manifest)
-    table = _read_table(manifest)
-    columns = {"image": image_column, "label": label_column, "site": site_column, "patient": patient_column}
+    table = read_table(manifest)
+    if image_column == "image" and "image" not in table.columns and "path" in table.columns:
+        image_column = "path"
+    if patient_column is None and "patient" in table.columns:
+        patient_column = "patient"
+    columns = {
+        "image": image_column,
+        "label": label_column,
+        "site": site_column,
+        "patient": patient_column,
+        "split": split_column,
+    }
+    _check_columns(table, columns)
+    if table.empty:
+        raise DataError("the manifest has a header but no row.")
+    table.index = pd.RangeIndex(1, len(table) + 1)
+    notes: list[str] = []
+    if label_column is not None and ignore_label is not None:
+        table = _without_ignored(table, label_column, site_column, ignore_label, notes)
+    root = Path(root_dir) if root_dir is not None else manifest.parent
+    faults: list[str] = []
+
+    def collect(read: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        try:
+            return read(*arguments, **options)
+        except DataError as error:
+            faults.append(str(error))
+
+    records = pd.DataFrame({"row": table.index}, index=table.index)
+    if image_column is not None:
+        images = collect(resolve_images, table[image_column], root, image_column, check_files=check_images)
+        records["image"] = images
+    if label_column is not None:
+        records["label"] = collect(read_labels, table[label_column], positive, label_column, any_label=any_label)
+    spelling = {"normalize": normalize, "aliases": aliases}
+    found = collect(read_sites, table[site_column], site_column, max_groups=max_groups, **spelling)
+    if found is not None:
+        records["site"] = found[0]
+        notes += found[1]
+    if patient_column is None:
+        records["patient"] = [f"image-{row}" for row in table.index]
+    else:
+        records["patient"] = collect(read_patients, table[patient_column], patient_column)
+    if split_column is not None:
+        records["section"] = collect(read_split, table[split_column], split_column)
+    if faults:
+        raise DataError(" ".join(faults))
+    records.attrs = {"notes": notes, "patients_named": patient_column is not None}
+    return records
+
+
+def _check_columns(table: pd.DataFrame, columns: Mapping[str, str | None]) -> None:
+    """Refuse a table that lacks a column.
+
+    Args:
+        table: of `read_table`.
+        columns: names by the option that gives them, ``"site"`` for ``--site-column``; None is not sought.
+    Raises:
+        DataError: naming the columns that there are, and the option.
+    """
     for option, column in columns.items():
         if column is not None and column not in table.columns:
             raise DataError(
                 f'the manifest has no column "{column}"; it has {", ".join(map(str, table.columns))}. '
                 f"Name the right one with --{option}-column."
             )
-    if table.empty:
-        raise DataError("the manifest has a header but no row.")
-    table.index = pd.RangeIndex(1, len(table) + 1)
-    root = Path(root_dir) if root_dir is not None else manifest.parent
-    faults: list[str] = []
-
-    def collect(read: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return read(*arguments)
-        except DataError as error:
-            faults.append(str(error))
-
-    records = pd.DataFrame({"row": table.index}, index=table.index)
-    records["image"] = collect(_resolve_images, table[image_column], root, image_column)
-    if label_column is not None:
-        records["label"] = collect(_encode_labels, table[label_column], positive, label_column)
-    records["site"] = collect(_read_sites, table[site_column], site_column)
-    if patient_column is None:
-        records["patient"] = [f"image-{row}" for row in table.index]
-    else:
-        records["patient"] = collect(_read_patients, table[patient_column], patient_column)
-    if faults:
-        raise DataError(" ".join(faults))
-    return records
 
 
-def _read_table(manifest: Path) -> pd.DataFrame:
-    if not manifest.is_file():
-        raise DataError(f'there is no manifest "{manifest.name}" at the place given.')
-    kind = manifest.suffix.lower()
-    try:
-        content = manifest.read_bytes()
-        if kind == ".parquet":
-            return pd.read_parquet(io.BytesIO(content)).astype("string").fillna("").astype(object)
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+def _without_ignored(
+    table: pd.DataFrame, label_column: str, site_column: str, ignore_label: str | int, notes: list[str]
+) -> pd.DataFrame:
+    ignored = find_ignored(table[label_column], ignore_label)
+    if ignored.all():
         raise DataError(
-            f'"{manifest.name}" is not UTF-8 (line {line}). Save it as CSV UTF-8; site names would be garbled.'
-        ) from None
-    except OSError as error:
-        raise DataError(f'"{manifest.name}" cannot be read ({error.strerror or "damaged"}).') from None
-    except ValueError:
-        raise DataError(f'"{manifest.name}" cannot be read as parquet; it is damaged or of another kind.') from None
-    return _parse_text(text, "\t" if kind == ".tsv" else ",", manifest.name)
-
-
-def _parse_text(text: str, delimiter: str, name: str) -> pd.DataFrame:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise DataError(
-            f'line {reader.line_num}: "{name}" is not a well-formed table ({error}). Look for a quotation mark that is '
-            "not closed."
-        ) from None
-    if not rows:
-        raise DataError(f'"{name}" is empty.')
-    first_line, header = rows[0][0], [cell.strip() for cell in rows[0][1]]
-    if len(header) == 1 and re.search(r"[;\t,]", header[0]):
-        raise DataError(
-            f"line {first_line}: the columns are not separated by commas (.csv) or tabs (.tsv): "
-            f"the header reads as one column, {header[0][:60]!r}."
+            f'no row is left: each of the {len(table)} has the ignored label {ignore_label!r} in "{label_column}".'
         )
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        raise DataError(f"line {first_line}: the header names {', '.join(map(repr, twice))} twice.")
-    ragged = [(line, len(row)) for line, row in rows[1:] if len(row) != len(header)]
-    if ragged:
-        listed = "; ".join(f"line {line}: {count} cells" for line, count in ragged[:10])
-        more = f"; and {len(ragged) - 10} more" if len(ragged) > 10 else ""
-        raise DataError(
-            f"{len(ragged)} lines do not have the {len(header)} columns of the header ({', '.join(header)[:200]}): "
-            f"{listed}{more}. Mend them; text that holds the separator needs quotation marks."
+    if ignored.any():
+        sites = table.loc[ignored, site_column].str.strip()
+        by_site = ", ".join(
+            f"{site} {count}" for site, count in sorted(sites[~is_missing(sites)].value_counts().items())
         )
-    return pd.DataFrame([row for _, row in rows[1:]], columns=header, dtype=object)
-
-
-def _read_sites(values: pd.Series, column: str) -> pd.Series:
-    check_sites(values, column=column)
-    return values.str.strip()
-
-
-def _read_patients(values: pd.Series, column: str) -> pd.Series:
-    missing = is_missing(values)
-    if missing.any():
-        raise DataError(
-            f'{int(missing.sum())} rows have no "{column}" ({list_rows(values.index[missing])}): empty, or NA. Fill '
-            "them, or name no patient column: every image is then a patient of its own."
+        notes.append(
+            f'{int(ignored.sum())} of {len(table)} rows are left out for the label {ignore_label} in "{label_column}"'
+            + (f" ({by_site})" if by_site else "")
         )
-    return values.str.strip()
-
-
-def _encode_labels(values: pd.Series, positive: str | None, column: str) -> pd.Series:
-    text = values.str.strip()
-    unknown = is_missing(text) | text.str.lower().isin(_NO_LABEL)
-    if unknown.any():
-        raise DataError(
-            f'{int(unknown.sum())} of {len(text)} rows have no label in "{column}" '
-            f"({list_rows(text.index[unknown])}). Drop them or give them one."
-        )
-    if positive is None:
-        bad = ~text.isin(["0", "1"])
-        if bad.any():
-            found = ", ".join(repr(value) for value in text[bad].unique()[:5])
-            raise DataError(
-                f'"{column}" must hold 0 and 1; found {found} ({list_rows(text.index[bad])}). '
-                "Say which value is the positive one with --positive."
-            )
-        return (text == "1").astype("int64")
-    wanted = [value.strip() for value in positive.split("|")]
-    absent = [value for value in wanted if not (text == value).any()]
-    if absent:
-        found = ", ".join(repr(value) for value in text.unique()[:10])
-        raise DataError(f'no row has the positive label {absent[0]!r} in "{column}"; it holds {found}.')
-    return text.isin(wanted).astype("int64")
-
-
-def _resolve_images(paths: pd.Series, root: Path, column: str) -> list[str]:
-    """Absolute paths below the root, each directory resolved once; all bad rows are named together."""
-    top = os.path.realpath(root)
-    folders: dict[str, str | None] = {}
-    images, faults = [], []
-    for row, cell in paths.items():
-        text = str(cell).strip()
-        # Unlike pathlib, realpath and isfile raise nothing for loops of links, long names, locked folders; but for \0.
-        folder, name = os.path.split(text.replace("\\", "/")) if "\0" not in text else ("", "")
-        if folder not in folders:
-            resolved = os.path.realpath(os.path.join(top, folder))
-            folders[folder] = resolved if Path(resolved).is_relative_to(top) else None
-        parent = folders[folder]
-        image = os.path.join(parent or top, name)
-        if not text:
-            faults.append(f'row {row}: "{column}" is empty')
-        elif parent is None or os.path.isabs(text) or re.match(r"[A-Za-z]:", text) or name in ("", ".", ".."):
-            faults.append(f"row {row}: path leaves the data folder or names no file")
-        elif os.path.islink(image) and not Path(os.path.realpath(image)).is_relative_to(top):
-            faults.append(f"row {row}: path leaves the data folder through a link")
-        elif not os.path.isfile(image):
-            faults.append(f"row {row}: no such file")
-        images.append(image)
-    if faults:
-        more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
-        raise DataError(
-            f"{len(faults)} of {len(paths)} images cannot be used: {'; '.join(faults[:10])}{more}. "
-            "Paths are relative to the manifest's folder, or to --data."
-        )
-    return images
+    return table[~ignored]

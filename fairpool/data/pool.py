@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from fairpool.data.checks import check_pool, check_records, check_sites, describe_cells, list_rows
+from fairpool.data.checks import MAX_SITES, check_pool, check_records, check_sites, describe_cells, list_rows
 from fairpool.data.image_cache import ImageCache
 from fairpool.data.items import as_items
 from fairpool.data.manifest import read_manifest
@@ -25,6 +25,8 @@ __all__ = ["Pool", "pool_manifest", "pool_tuberculosis"]
 
 Progress = Callable[[int, int], None]
 
+_UNKNOWN = ("name", "keep", "raise")
+
 
 class Pool:
     """Pooled records with a section each, and the sites' ids.
@@ -35,10 +37,15 @@ class Pool:
         test_records: where given, all of ``records`` train or validate and these test (external validation); sites that
             the pool lacks get ids after its own.
         seed, val_frac, test_frac, num_folds: see `split_by_patient`.
+        unknown: what becomes of the sites that only ``test_records`` has: "name" reports each by its name, "keep" gives
+            them the id -1, which enters no rate and no constraint, "raise" refuses them.
+        max_groups: most sites that are believed.
+        ignore_label: label whose records are left out, such as -1; None leaves none out.
     Raises:
         DataError: a site or label is missing or doubtful, the pool supports no comparison between sites, a section is
             empty, or a patient is in both tables.
-        ValueError: fractions or ``num_folds`` make no sense, or the records have their own split beside a second one.
+        ValueError: fractions or ``num_folds`` make no sense, the records have their own split beside a second one, or
+            ``unknown`` is another word, or "raise" and a site is unknown.
 
     Attributes:
         records: all records with a column ``section``.
@@ -57,8 +64,16 @@ class Pool:
         val_frac: float = 0.1,
         test_frac: float = 0.25,
         num_folds: int = 0,
+        unknown: str = "name",
+        max_groups: int = MAX_SITES,
+        ignore_label: int | None = None,
     ) -> None:
-        check_pool(records)
+        if unknown not in _UNKNOWN:
+            raise ValueError(f"unknown must be one of {', '.join(_UNKNOWN)}; got {unknown!r}.")
+        self._notes = _table_notes(records, test_records)
+        if ignore_label is not None:
+            records = _without_label(records, ignore_label, self._notes)
+        check_pool(records, max_groups=max_groups)
         self.vocabulary = SiteVocabulary.from_sites(records["site"])
         self.digests: list[str] | None = None
         self.label_names = ("negative", "positive")
@@ -77,8 +92,14 @@ class Pool:
             records = records.assign(section=sections)
         records = records.assign(is_external=False)
         if test_records is not None:
-            check_records(test_records)
-            check_sites(pd.concat([records["site"], test_records["site"]]))  # one spelling over both tables
+            if ignore_label is not None:
+                test_records = _without_label(test_records, ignore_label, self._notes)
+            check_records(test_records, max_groups=max_groups)
+            both = pd.concat([records["site"], test_records["site"]])
+            check_sites(both, max_groups=2 * max_groups)  # one spelling over both tables
+            if unknown == "raise":
+                rows = [f"{row} of the test table" for row in test_records["row"]]
+                self.vocabulary.encode(list(test_records["site"]), rows=rows)
             shared = set(records["patient"]) & set(test_records["patient"])
             if shared:
                 raise DataError(
@@ -87,7 +108,7 @@ class Pool:
                 )
             records = pd.concat([records, test_records.assign(section="test", is_external=True)], ignore_index=True)
         self.records = records
-        self.all_sites = self.vocabulary.extended(records["site"])
+        self.all_sites = self.vocabulary if unknown == "keep" else self.vocabulary.extended(records["site"])
         for section in SECTIONS:
             if not (records["section"] == section).any():
                 cause = (
@@ -97,7 +118,8 @@ class Pool:
                     f"{test_frac}"
                 )
                 raise DataError(f"the {section} section is empty: {cause}.")
-        self._items = as_items(records, records, self.all_sites)
+        self._has_split = has_split
+        self._items = as_items(records, records, self.all_sites, unknown="keep")
 
     def section(self, name: str) -> list[dict[str, Any]]:
         """Data items of a section, for a MONAI dataset: ``image``, ``label``, ``site`` (id), ``patient``, ``row``...
@@ -120,20 +142,32 @@ class Pool:
     def notes(self) -> list[str]:
         """What a reader of the results should know: sites that lack a label, and sites the training never saw."""
         own, external = self.records[~self.records["is_external"]], self.records[self.records["is_external"]]
-        notes = describe_cells(own)
-        unseen = self.all_sites.names[len(self.vocabulary) :]
-        for site in unseen:
-            notes.append(f'site "{site}" is only in the test set ({int((external["site"] == site).sum())} images)')
+        notes = [*self._notes, *describe_cells(own)]
+        trained = set(own["site"][own["section"] == "training"])
+        for site in self.vocabulary.names:
+            if site not in trained:
+                number = int((own["site"] == site).sum())
+                notes.append(f'site "{site}" has no training image (0 of {number}): no constraint reaches it')
+        unseen = external["site"][~external["site"].isin(self.vocabulary.names)].value_counts().sort_index()
+        if len(self.all_sites) > len(self.vocabulary):
+            notes += [f'site "{site}" is only in the test set ({number} images)' for site, number in unseen.items()]
+        elif len(unseen):
+            named = ", ".join(f"{site} {number}" for site, number in unseen.items())
+            notes.append(
+                f"{unseen.sum()} test images are of sites that the training never saw ({named}): they count as "
+                "unknown, in no rate and no constraint"
+            )
         return notes
 
     def fingerprint(self) -> str:
-        """Digest of the data: names and sizes of the images, labels, sites, patients; the split does not enter."""
+        """Digest of the data: names and sizes of the images, labels, sites, patients, and a split of their own."""
         digest = hashlib.sha256()
         patients = {patient: number for number, patient in enumerate(sorted(self.records["patient"].unique()))}
         for record in self.records.to_dict("records"):
             image = Path(record["image"])
             row = [image.name, image.stat().st_size, record["label"], record["site"], patients[record["patient"]]]
-            digest.update(json.dumps([*row, bool(record["is_external"])]).encode())
+            row += [bool(record["is_external"]), *([record["section"]] if self._has_split else [])]
+            digest.update(json.dumps(row).encode())
         return digest.hexdigest()[:16]
 
     def prepare(
@@ -220,9 +254,28 @@ def pool_manifest(
 
     ``root_dir`` holds the images of both tables; None is each table's own folder.
     """
-    columns = columns or {}
+    columns = {"max_groups": split.get("max_groups", MAX_SITES), **(columns or {})}
+    if test_manifest is not None and columns.get("split_column") is not None:
+        raise ValueError("a split column has a test section of its own: give it, or a second table, not both.")
     records = read_manifest(manifest, root_dir=root_dir, **columns)
     test_records = None if test_manifest is None else read_manifest(test_manifest, root_dir=root_dir, **columns)
-    if test_records is not None and columns.get("patient_column") is None:
+    if test_records is not None and not (records.attrs["patients_named"] and test_records.attrs["patients_named"]):
         test_records["patient"] = "test-" + test_records["patient"]
     return Pool(records, test_records, **split)
+
+
+def _table_notes(records: pd.DataFrame, test_records: pd.DataFrame | None) -> list[str]:
+    """What `read_manifest` joined or left out."""
+    notes = list(records.attrs.get("notes", []))
+    if test_records is not None:
+        notes += [f"test table: {note}" for note in test_records.attrs.get("notes", [])]
+    return notes
+
+
+def _without_label(records: pd.DataFrame, ignore_label: int, notes: list[str]) -> pd.DataFrame:
+    ignored = records["label"] == ignore_label
+    if ignored.any():
+        by_site = records["site"][ignored].value_counts().sort_index()
+        named = ", ".join(f"{site} {number}" for site, number in by_site.items())
+        notes.append(f"{int(ignored.sum())} of {len(records)} rows are left out for the label {ignore_label} ({named})")
+    return records[~ignored]

@@ -56,7 +56,10 @@ def split_by_patient(
         raise ValueError(f"{int(empty.sum())} of {len(records)} records have no patient, site or label. Drop them.")
     rng = np.random.default_rng(seed // num_folds if num_folds else seed)
 
-    patients = records.groupby("patient", sort=True).agg(site=("site", "min"), label=("label", "max"))
+    # By their places in the alphabet: the smallest text of each group would be sought in Python.
+    coded = pd.DataFrame({name: pd.factorize(records[name], sort=True)[0] for name in ("site", "label")})
+    coded = coded.assign(patient=records["patient"].to_numpy())
+    patients = coded.groupby("patient", sort=True).agg(site=("site", "min"), label=("label", "max"))
     if num_folds > len(patients) > 0:
         raise ValueError(
             f"num_folds is {num_folds}, but there are only {len(patients)} patients to test in turn: a fold needs at "

@@ -46,12 +46,15 @@ class SiteVocabulary:
         """This vocabulary with the sites it does not know appended, their ids after the known ones."""
         return SiteVocabulary(self.names + tuple(sorted(set(sites) - set(self.names))))
 
-    def encode(self, sites: Sequence[str], unknown: str = "raise") -> list[int]:
+    def encode(
+        self, sites: Sequence[str], unknown: str = "raise", *, rows: Sequence[int | str] | None = None
+    ) -> list[int]:
         """Ids of site names.
 
         Args:
             sites: names.
             unknown: ``"raise"``, or ``"keep"`` to give unknown sites the id -1, which is reported, not constrained.
+            rows: what a message calls each name's row; None counts from 1.
         Raises:
             ValueError: an unknown site; the message names it, its row and the vocabulary.
         """
@@ -59,7 +62,7 @@ class SiteVocabulary:
             raise ValueError(f'unknown must be "raise" or "keep", got {unknown!r}.')
         ids = {name: i for i, name in enumerate(self.names)}
         if unknown == "raise":
-            for row, site in enumerate(sites, start=1):
+            for row, site in zip(range(1, len(sites) + 1) if rows is None else rows, sites, strict=True):
                 if site not in ids:
                     near = get_close_matches(str(site), self.names, n=1)
                     hint = f' Did you mean "{near[0]}"?' if near else ""

@@ -1,7 +1,14 @@
 import pandas as pd
 import pytest
 
-from fairpool.data.checks import check_pool, check_records, check_sites, describe_cells, list_rows
+from fairpool.data.checks import (
+    check_pool,
+    check_records,
+    check_sites,
+    check_spellings,
+    describe_cells,
+    list_rows,
+)
 from fairpool.errors import DataError
 
 
@@ -48,7 +55,7 @@ def test_identifier_column_is_not_believed_to_be_the_site():
     with pytest.raises(DataError, match=r'"patient_id" has 1,001 values over 1,001 rows\. Is it the right column\?'):
         check_sites(column([f"p{i}" for i in range(1001)]), column="patient_id")
     check_sites(column([f"p{i}" for i in range(1000)]))
-    check_sites(column([f"p{i}" for i in range(1001)]), max_sites=1001)
+    check_sites(column([f"p{i}" for i in range(1001)]), max_groups=1001)
 
 
 def test_pool_with_about_as_many_sites_as_images_is_refused():
@@ -112,3 +119,15 @@ def test_list_of_rows_stops_at_ten():
     assert list_rows([7]) == "row 7"
     assert list_rows(list(range(1, 11))) == "rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"
     assert list_rows(list(range(1, 31))) == "rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 20 more"
+
+
+def test_sites_of_about_one_image_each_are_believed_only_with_more_groups():
+    records = make_records({(f"site-{i:03d}", i % 2): 1 for i in range(30)} | {("big", 0): 3, ("big", 1): 3})
+    with pytest.raises(DataError, match=r'"site" has 31 values over 36 rows\. Is it the right column\?'):
+        check_pool(records)
+    check_pool(records, max_groups=1001)
+
+
+def test_look_alikes_are_told_with_the_remedy_and_their_place():
+    with pytest.raises(DataError, match=r'the pair spells 1 site\(s\).*"bern" \(2\), "Bern" \(1\).*--normalize-sites'):
+        check_spellings(["bern", "Bern", "basel", "bern"], "the pair")

@@ -1,13 +1,11 @@
+import json
 import os
 import re
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fairpool.data import read_manifest
-from fairpool.data.manifest import _parse_text
 from fairpool.errors import DataError
 
 HEADER = "image,label,site,patient"
@@ -91,8 +89,14 @@ def test_awkward_site_names_are_kept_as_they_are(folder):
     assert records["site"].tolist() == ["Hôpital A (2)", "../../x"]
 
 
-def test_without_a_patient_column_every_image_is_a_patient(folder):
-    assert read_manifest(write(folder))["patient"].nunique() == 3
+def test_a_column_named_patient_is_used_without_being_asked_for(folder):
+    assert read_manifest(write(folder))["patient"].tolist() == ["meier-1", "huber-2", "meier-1"]
+
+
+def test_without_any_patient_column_every_image_is_a_patient(folder):
+    records = read_manifest(write(folder, header="image,label,site,person"))
+    assert records["patient"].nunique() == 3
+    assert not records.attrs["patients_named"]
 
 
 def test_without_a_label_column_there_are_no_labels(folder):
@@ -217,7 +221,8 @@ def test_label_other_than_0_and_1_is_refused_with_value_and_row(folder, label):
 @pytest.mark.parametrize("positive", [None, "1"])
 def test_unknown_label_is_refused_and_never_taken_for_negative(folder, label, positive):
     message = refuse(write(folder, [*ROWS, f"b.png,{label},bern,p"]), positive=positive)
-    assert '1 of 4 rows have no label in "label" (row 4). Drop them or give them one.' in message
+    assert '1 of 4 rows have no label in "label" (row 4). Drop them or give them one' in message
+    assert ("--ignore-label" in message) == bool(label)
 
 
 def test_positive_value_counts_as_1_and_any_other_as_0(folder):
@@ -295,14 +300,113 @@ def test_root_may_itself_be_reached_through_a_link(folder, tmp_path):
     assert read_manifest(tmp_path / "link" / "table.csv")["image"][1] == str(folder.resolve() / "a.png")
 
 
-# --- anything
+# --- spellings, ignored labels, many sites, a split
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.text(alphabet=st.sampled_from('ab,;\t\n\r"\0\ufeffé'), max_size=40))
-def test_any_text_is_a_table_or_a_refusal(text):
-    try:
-        table = _parse_text(text, ",", "table.csv")
-    except DataError:
-        return
-    assert table.columns.is_unique
+def test_misspelt_sites_are_joined_on_request_and_counted(folder):
+    table = write(folder, [ROWS[0], "b.png,1,Basel ,p", "c.png,1,Bâle,q", "sub/d.png,0,BERN,r"])
+    records = read_manifest(table, normalize=True, aliases={"basel": ["Bâle"]})
+    assert records["site"].tolist() == ["basel", "basel", "basel", "bern"]
+    assert records.attrs["notes"] == ['"basel" joins "Basel " (1), "Bâle" (1), "basel" (1)']
+    assert read_manifest(write(folder), normalize=True).attrs["notes"] == []
+
+
+def test_aliases_come_from_a_yaml_file_and_join_nothing_else(folder):
+    (folder / "aliases.yaml").write_text("Universitätsspital Basel: [basel, USB]\n", encoding="utf-8")
+    records = read_manifest(write(folder), aliases=folder / "aliases.yaml")
+    assert records["site"].tolist() == ["Universitätsspital Basel", "bern", "Universitätsspital Basel"]
+    rows = [ROWS[0], "b.png,1,USB,p", "c.png,1,Bern,q", "sub/d.png,0,bern,r"]
+    assert '"Bern" (1), "bern" (1)' in refuse(write(folder, rows), aliases=folder / "aliases.yaml")
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_an_empty_site_is_no_spelling(folder, normalize):
+    table = write(folder, [ROWS[0], "b.png,1,NA,p", ROWS[2]])
+    assert '1 of 3 rows have no "site" (row 2)' in refuse(table, normalize=normalize, aliases={"x": ["NA"]})
+
+
+def test_a_broken_alias_table_is_named_beside_other_faults(folder):
+    message = refuse(write(folder, ["gone.png,0,bern,p"]), aliases=folder / "none.yaml")
+    assert "no such file" in message
+    assert "the alias table cannot be read" in message
+
+
+@pytest.mark.parametrize("ignored", ["-1", -1, "-1|todo"])
+def test_rows_of_an_ignored_label_are_left_out_and_counted_by_site(folder, ignored):
+    rows = [ROWS[0], "gone.png,-1,bern,p", ROWS[1], ROWS[2], "gone.png,-1,,q", " ,-1,basel,r"]
+    records = read_manifest(write(folder, rows), ignore_label=ignored)
+    assert records["row"].tolist() == records.index.tolist() == [1, 3, 4]
+    assert records.attrs["notes"] == [f'3 of 6 rows are left out for the label {ignored} in "label" (basel 1, bern 1)']
+
+
+def test_rows_after_an_ignored_one_keep_their_numbers_in_messages(folder):
+    assert "row 3: no such file" in refuse(
+        write(folder, ["a.png,-1,bern,p", ROWS[0], "gone.png,1,bern,q"]), ignore_label=-1
+    )
+
+
+def test_a_table_of_ignored_labels_alone_is_refused(folder):
+    assert "no row is left: each of the 2 has the ignored label -1" in refuse(
+        write(folder, ["a.png,-1,bern,p", "b.png,-1,basel,q"]), ignore_label=-1
+    )
+
+
+def test_more_sites_are_believed_on_request(folder):
+    table = write(folder, [f"a.png,0,bern,p{i}" for i in range(1001)])
+    options = {"site_column": "patient", "patient_column": "site"}
+    assert "At most 1,000 sites are believed; if it is, raise max_groups" in refuse(table, **options)
+    assert read_manifest(table, max_groups=1001, **options)["site"].nunique() == 1001
+
+
+@pytest.mark.parametrize("number", [1, 2.0, True, "9"])
+def test_a_number_of_groups_that_is_none_is_refused(folder, number):
+    with pytest.raises(ValueError, match="max_groups must be a whole number of at least 2"):
+        read_manifest(write(folder), max_groups=number)
+
+
+def test_a_split_column_becomes_sections(folder):
+    rows = [f"{row},{word}" for row, word in zip(ROWS, ["train", " Val ", "TEST"], strict=True)]
+    records = read_manifest(write(folder, rows, HEADER + ",fold"), split_column="fold")
+    assert records["section"].tolist() == ["training", "validation", "test"]
+    assert "section" not in read_manifest(write(folder, rows, HEADER + ",fold"))
+
+
+@pytest.mark.parametrize("word", ["", "NA", "dev", "0"])
+def test_a_row_in_no_section_is_refused(folder, word):
+    rows = [f"{ROWS[0]},train", f"{ROWS[1]},{word}"]
+    message = refuse(write(folder, rows, HEADER + ",fold"), split_column="fold")
+    assert (
+        f'1 of 2 rows are in no section (row 2): "fold" must hold training, validation, test; found {word!r}' in message
+    )
+    assert "--split-column" in refuse(write(folder), split_column="fold")
+
+
+def test_a_datalist_is_a_manifest_with_a_split(folder):
+    entries = [dict(zip(HEADER.split(","), row.split(","), strict=True)) for row in ROWS]
+    (folder / "list.json").write_text(json.dumps({"training": entries[:2], "test": entries[2:]}))
+    records = read_manifest(folder / "list.json", split_column="split")
+    assert records["section"].tolist() == ["training", "training", "test"]
+    assert records["label"].tolist() == [0, 1, 1]
+
+
+def test_the_column_path_serves_where_there_is_no_image(folder):
+    table = write(folder, header=HEADER.replace("image", "path"))
+    assert read_manifest(table)["image"].tolist()[0] == str(folder.resolve() / "a.png")
+    assert 'no column "scan"' in refuse(table, image_column="scan")
+    both = write(folder, [f"gone.png,{row}" for row in ROWS], "path," + HEADER)
+    assert read_manifest(both)["image"].tolist()[0] == str(folder.resolve() / "a.png")
+
+
+def test_a_table_without_images_is_read_where_none_are_wanted(folder):
+    table = write(folder, ["0,basel,p", "1,bern,q"], "label,site,patient")
+    assert list(read_manifest(table, image_column=None)) == ["row", "label", "site", "patient"]
+    gone = write(folder, ["gone.png,0,basel,p", "../x.png,1,bern,q"])
+    message = refuse(gone, check_images=False)
+    assert "no such file" not in message
+    assert "row 2: path leaves the data folder" in message
+
+
+def test_labels_of_any_value_stay_text_on_request_and_empty_ones_are_refused(folder):
+    table = write(folder, ["a.png, TB ,basel,p", "b.png,normal,bern,q"])
+    assert read_manifest(table, any_label=True)["label"].tolist() == ["TB", "normal"]
+    assert "(row 2)" in refuse(write(folder, [ROWS[0], "b.png,,bern,q"]), any_label=True)

@@ -148,7 +148,108 @@ def test_bad_cell_is_refused_in_either_table(column, value):
         Pool(records, change(outside, 2, **{column: value}))
 
 
+def test_unseen_sites_may_be_one_unknown_group_that_enters_no_rate():
+    outside = make_records({("aarau", 0): 2, ("chur", 1): 1, ("b", 1): 3}, start=100)
+    pool = Pool(make_records(CELLS), outside, unknown="keep")
+    assert pool.all_sites == pool.vocabulary
+    assert sorted(item["site"] for item in pool.section("test")) == [-1, -1, -1, 1, 1, 1]
+    assert pool.notes() == [
+        "3 test images are of sites that the training never saw (aarau 2, chur 1): they count as unknown, in no rate "
+        "and no constraint"
+    ]
+
+
+def test_unseen_sites_may_be_refused_by_row_and_vocabulary():
+    outside = make_records({("b", 1): 2, ("chur", 1): 1}, start=100)
+    with pytest.raises(ValueError, match=r'site "chur" in row 3 of the test table is not among .* \(a, b\)'):
+        Pool(make_records(CELLS), outside, unknown="raise")
+    assert len(Pool(make_records(CELLS), outside[:2], unknown="raise").section("test")) == 2
+
+
+def test_another_word_for_unknown_sites_is_refused():
+    with pytest.raises(ValueError, match="unknown must be one of name, keep, raise; got 'ignore'"):
+        Pool(make_records(CELLS), unknown="ignore")
+
+
+# --- a split of the records' own
+
+
+def with_sections(records, **sections):
+    """Every fourth record validates, every fourth tests; ``sections`` sets rows, as r7="test"."""
+    words = ["training", "training", "validation", "test"]
+    records = records.assign(section=[words[i % 4] for i in range(len(records))])
+    for row, section in sections.items():
+        records.loc[int(row[1:]), "section"] = section
+    return records
+
+
+def test_records_with_sections_are_split_so_whatever_the_seed():
+    records = with_sections(make_records(CELLS))
+    for seed in (0, 1):
+        pool = Pool(records, seed=seed)
+        assert [item["row"] for item in pool.section("test")] == list(range(4, 33, 4))
+        assert pool.records["section"].tolist() == records["section"].tolist()
+
+
+def test_a_patient_in_two_sections_is_refused():
+    records = change(with_sections(make_records(CELLS)), 2, patient="a01")
+    Pool(records)  # rows 1 and 2 both train
+    with pytest.raises(DataError, match=r"patients are in two sections: 1 in training and test\. Split by patient"):
+        Pool(change(records, 2, section="test"))
+
+
+def test_a_site_without_a_training_image_is_noted_and_counts_nothing():
+    records = with_sections(
+        make_records(CELLS | {("c", 0): 2, ("c", 1): 2}), r33="test", r34="test", r35="test", r36="test"
+    )
+    pool = Pool(records)
+    assert pool.cell_counts()[:, 2].tolist() == [0, 0]
+    assert pool.notes() == ['site "c" has no training image (0 of 4): no constraint reaches it']
+
+
+def test_the_split_of_the_records_is_part_of_the_fingerprint(records):
+    first = with_sections(records)
+    assert Pool(first).fingerprint() == Pool(first, seed=5).fingerprint()
+    assert Pool(first).fingerprint() != Pool(change(first, 1, section="test")).fingerprint()
+
+
+def test_a_split_of_the_records_excludes_folds_and_a_second_table(tmp_path):
+    records = with_sections(make_records(CELLS))
+    with pytest.raises(ValueError, match="num_folds has no meaning"):
+        Pool(records, num_folds=5)
+    with pytest.raises(ValueError, match="give no second table"):
+        Pool(records, make_records({("b", 1): 2}, start=100))
+    with pytest.raises(ValueError, match="a split column has a test section of its own"):
+        pool_manifest("a.csv", "b.csv", columns={"split_column": "split"})
+
+
 # --- what is refused and what is noted
+
+
+def test_records_of_an_ignored_label_are_dropped_and_counted_by_site():
+    records = change(change(make_records(CELLS), 1, label=-1), 20, label=-1)
+    outside = change(make_records({("b", 1): 3}, start=100), 2, label=-1)
+    pool = Pool(records, outside, ignore_label=-1)
+    assert len(pool.records) == 32
+    assert pool.notes() == [
+        "2 of 32 rows are left out for the label -1 (a 1, b 1)",
+        "1 of 3 rows are left out for the label -1 (b 1)",
+    ]
+    with pytest.raises(DataError, match=r"label other than 0 and 1 \(rows 1, 20\): -1"):
+        Pool(records)
+
+
+def test_one_site_after_the_ignored_labels_is_refused():
+    records = make_records({("a", 0): 8, ("a", 1): 8, ("b", -1): 8})
+    with pytest.raises(DataError, match=r'found only "a" \(16 rows\)'):
+        Pool(records, ignore_label=-1)
+
+
+def test_more_sites_than_1000_need_max_groups():
+    cells = {(f"s{i:04d}", label): 1 for i in range(1001) for label in (0, 1)}
+    with pytest.raises(DataError, match=r'"site" has 1,001 values over 2,002 rows\. Is it the right column'):
+        Pool(make_records(cells))
+    assert len(Pool(make_records(cells), max_groups=1001).vocabulary) == 1001
 
 
 @pytest.mark.parametrize(
@@ -311,10 +412,30 @@ def test_table_is_pooled_and_a_second_table_tests(records, tmp_path):
 
 def test_images_of_two_tables_without_patients_are_not_taken_for_one_patient(records, tmp_path):
     table = write_table(tmp_path / "pool" / "t.csv", records)
-    pool = pool_manifest(table, table)
+    nameless = write_table(tmp_path / "pool" / "u.csv", records.drop(columns="patient"))
+    pool = pool_manifest(nameless, nameless)
     assert len({item["patient"] for section in SECTIONS for item in pool.section(section)}) == 64
+    assert len(pool_manifest(nameless, table).section("test")) == 32
     with pytest.raises(DataError, match="32 patients are in both"):
         pool_manifest(table, table, columns={"patient_column": "patient"})
+
+
+def test_what_a_table_joined_and_left_out_is_noted(records, tmp_path):
+    outside = change(make_records({("c", 0): 3, ("c", 1): 3}, start=100, folder=tmp_path / "outside"), 1, site="C")
+    pool = change(records, 3, label=-1)
+    tables = write_table(tmp_path / "pool" / "t.csv", pool), write_table(tmp_path / "outside" / "t.csv", outside)
+    notes = pool_manifest(*tables, columns={"normalize": True, "ignore_label": "-1"}).notes()
+    assert notes == [
+        '1 of 32 rows are left out for the label -1 in "label" (a 1)',
+        'test table: "c" joins "C" (1), "c" (5)',
+        'site "c" is only in the test set (6 images)',
+    ]
+
+
+def test_a_split_column_of_a_table_is_used(records, tmp_path):
+    table = write_table(tmp_path / "pool" / "t.csv", with_sections(records))
+    pool = pool_manifest(table, columns={"split_column": "section"})
+    assert [len(pool.section(section)) for section in SECTIONS] == [16, 8, 8]
 
 
 def test_root_holds_the_images_of_both_tables(records, tmp_path):

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairpool.data import split_by_patient
-from fairpool.data.splits import SECTIONS
+from fairpool.data.splits import SECTIONS, check_split
+from fairpool.errors import DataError
 
 
 def make_records(patients):
@@ -168,3 +169,29 @@ def test_empty_cell_is_refused_and_not_dropped_silently(column):
 
 def test_no_records_give_no_sections():
     assert split_by_patient(make_records([])).empty
+
+
+# --- a split that came with the records
+
+
+def make_sections(rows):
+    return pd.DataFrame(rows, columns=["patient", "section"], index=pd.RangeIndex(1, len(rows) + 1))
+
+
+def test_a_split_without_shared_patients_passes():
+    check_split(make_sections([("p", "training"), ("p", "training"), ("q", "validation"), ("r", "test")]))
+
+
+def test_patients_in_two_sections_are_counted_by_pair_and_not_named():
+    rows = [("meier", "training"), ("meier", "test"), ("huber", "test"), ("huber", "training"), ("frei", "validation")]
+    with pytest.raises(DataError) as caught:
+        check_split(make_sections([*rows, ("frei", "test"), ("kunz", "training")]))
+    message = str(caught.value)
+    assert "patients are in two sections: 2 in training and test, 1 in validation and test." in message
+    assert "Split by patient" in message
+    assert not any(name in message for name in ("meier", "huber", "frei"))
+
+
+def test_a_section_of_another_name_is_refused_by_row():
+    with pytest.raises(DataError, match=r"1 of 2 rows are in no section \(row 2\): .*found 'dev'"):
+        check_split(make_sections([("p", "training"), ("q", "dev")]))

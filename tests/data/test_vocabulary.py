@@ -116,3 +116,8 @@ def test_json_shows_names_and_slugs_in_the_order_of_the_ids():
 def test_other_json_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
         SiteVocabulary.from_json(text)
+
+
+def test_an_unknown_site_is_named_with_the_row_that_its_table_gives_it():
+    with pytest.raises(ValueError, match=r'site "zug" in row 9 of the test table is not among the 1 sites .*\(bern\)'):
+        SiteVocabulary(("bern",)).encode(["bern", "zug"], rows=["7", "9 of the test table"])
