@@ -28,6 +28,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/posterior.py
 	$(BIN)/python benchmarks/intervals.py
+	$(BIN)/python benchmarks/manifest.py
 
 # The comparison of the methods, docs/results.md: about an hour on two cores; goes on where it was interrupted.
 study: $(VENV)/installed

@@ -11,6 +11,7 @@ _HOME = {
     "TuberculosisDataset": "tuberculosis",
     "as_items": "items",
     "balanced_sampler": "sampler",
+    "build_manifest": "scan.build",
     "default_cache_dir": "image_cache",
     "download_tuberculosis": "download",
     "find_duplicates": "duplicates",
@@ -23,6 +24,8 @@ _HOME = {
     "read_tuberculosis": "tuberculosis",
     "split_by_patient": "splits",
     "synthesize_tuberculosis": "synthetic_tuberculosis",
+    "validate_manifest": "manifest_schema",
+    "write_table": "tables",
 }
 
 __all__ = sorted(_HOME)

@@ -41,4 +41,5 @@ def library_errors() -> tuple[type[Exception], ...]:
     from nibabel.wrapstruct import WrapStructError
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
-    return (*DAMAGE, BytesLengthException, InvalidDicomError, HeaderDataError, ImageFileError, WrapStructError)
+    of_libraries = (BytesLengthException, InvalidDicomError, HeaderDataError, ImageFileError, WrapStructError)
+    return (*DAMAGE, StopIteration, *of_libraries)  # pydicom lets the end of its frames through

@@ -1,8 +1,10 @@
 """Where a scan takes sites from: the transforms `SiteFrom...d`, chosen by one text."""
 
 import os
+import re
 from typing import Any
 
+from fairpool.data.scan.joins import JOIN_ON
 from fairpool.data.scan.patients import digest_file
 from fairpool.data.scan.persons import Person
 from fairpool.errors import DataError
@@ -29,7 +31,8 @@ class SiteSource:
         key_file: of the pseudonyms that replace the names of sites; None keeps the names.
         missing: the site of an image that has none; "raise" makes it unreadable.
     Raises:
-        ValueError: the text is none of these.
+        ValueError: the text is none of these, or what follows it makes no sense.
+        DataError: the table, the spellings or the key file cannot be used, or an element can name a patient.
     """
 
     def __init__(
@@ -51,6 +54,12 @@ class SiteSource:
                 "sites come from path:PATTERN, level:N, dicom:KEYWORD, sidecar:FIELD or table:FILE; got "
                 f"{kind + ':' if kind in _KINDS else text!r}."
             )
+        if on not in JOIN_ON:
+            raise ValueError(f"a table of sites is joined on {', '.join(JOIN_ON)}; got {on!r}.")
+        if kind == "level" and not re.fullmatch(r"-?[0-9]{1,3}", value):
+            raise ValueError(f"level:N takes the number of a folder in the path, got {value!r}.")
+        if kind == "table" and (column is None or key is None):
+            raise ValueError("table:FILE needs the column of the site and the column that names the image or patient.")
         self.kind = kind
         self._root = os.path.realpath(root)
         self._options = {
@@ -61,7 +70,10 @@ class SiteSource:
         }
         self._text, self._key, self._on = text, key, on
         self._column, self._files = column, [aliases, key_file, value if kind == "table" else None]
-        self._transform = self._make(kind, value)
+        self._transform = self._make(kind, value, self._options)
+        if kind == "table":  # a fault of the table is told now, and not once a file
+            probe = self._make(kind, value, self._options | {"missing": "none"})
+            probe({"image": os.path.join(self._root, "none"), "path": "none", "patient": "none", "study": "none"})
 
     def __call__(self, image: str, person: Person) -> str:
         """The site of an image.
@@ -81,32 +93,26 @@ class SiteSource:
         digests = [digest_file(file) for file in self._files]
         return repr([self._text, self._column, self._key, self._on, sorted(self._options.items(), key=str), digests])
 
-    def _make(self, kind: str, value: str) -> Any:
+    def _make(self, kind: str, value: str, options: dict[str, Any]) -> Any:
         # Imported here: MONAI takes seconds.
         from fairpool import transforms
 
         if kind == "path":
-            return transforms.SiteFromPathd("image", pattern=value, root_dir=self._root, **self._options)
+            return transforms.SiteFromPathd("image", pattern=value, root_dir=self._root, **options)
         if kind == "level":
-            try:
-                level = int(value)
-            except ValueError:
-                raise ValueError(f"level:N takes the number of a folder in the path, got {value!r}.") from None
-            return transforms.SiteFromPathd("image", level=level, root_dir=self._root, **self._options)
+            return transforms.SiteFromPathd("image", level=int(value), root_dir=self._root, **options)
         if kind == "dicom":
-            return transforms.SiteFromDicomd("image", elements=tuple(value.split("+")), **self._options)
+            return transforms.SiteFromDicomd("image", elements=tuple(value.split("+")), **options)
         if kind == "sidecar":
-            return transforms.SiteFromSidecard("image", fields=tuple(value.split("+")), **self._options)
-        if self._column is None or self._key is None:
-            raise ValueError("table:FILE needs the column of the site and the column that names the image or patient.")
+            return transforms.SiteFromSidecard("image", fields=tuple(value.split("+")), **options)
         return transforms.SiteFromTabled(
             "image",
             table=value,
-            on=self._key,
-            site_column=self._column,
+            on=self._key or "",
+            site_column=self._column or "",
             key_from=_KEY_FROM[self._on],
             root_dir=self._root,
-            **self._options,
+            **options,
         )
 
 

@@ -62,7 +62,7 @@ def walk(root: str | os.PathLike[str]) -> Walk:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     pathlib.Path(folder, "bern").mkdir()
     ...     _ = pathlib.Path(folder, "bern", "a.png").write_bytes(b"12")
-    ...     os.symlink("/", Path(folder, "out"))
+    ...     os.symlink("/", pathlib.Path(folder, "out"))
     ...     found = walk(folder)
     >>> [(file.path, file.size) for file in found.files], found.faults
     ([('bern/a.png', 2)], {'out': 'link leads out of the folder. Copy what it leads to, or remove it'})
