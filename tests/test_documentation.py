@@ -125,7 +125,7 @@ def documented_commands():
 def test_options_of_documented_commands_exist(command):
     words = [word for word in shlex.split(command)[1:] if word != "..."]
     group = words[:2] if words[0] == "manifest" else words[:1]
-    known = CliRunner().invoke(app, [*group, "--help"], "--help"], env={"COLUMNS": "200"}).output
+    known = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "200"}).output
     keys = set().union(*find_bundle("tuberculosis").keys(("unconstrained", "fairalm"), ("manifest",)).values())
     for word in words[1:]:
         if word.startswith("--"):
