@@ -35,7 +35,7 @@ class Pseudonyms:
 
     >>> names = Pseudonyms(bytes(range(32)))
     >>> names.of("Meier, Anna"), names.of("Inselspital", kind="site")
-    ('patient-63b00f0ee14c06e9', 'site-a4f3ca4bff9d9bc3')
+    ('patient-3ed4bbf6db378192', 'site-5bc34ff9b5010859')
     """
 
     def __init__(self, key: bytes) -> None:

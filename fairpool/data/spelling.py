@@ -108,7 +108,7 @@ class SiteSpelling:
 
 
 def read_aliases(file: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """The alias table of a YAML file: ``name: [spelling, ...]``, one name a line.
+    r"""The alias table of a YAML file: ``name: [spelling, ...]``, one name a line.
 
     Raises:
         DataError: the file is missing, no UTF-8, no YAML, or no such table; a name stands twice. The message names the
@@ -117,7 +117,7 @@ def read_aliases(file: str | os.PathLike[str]) -> dict[str, list[str]]:
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder) / "aliases.yaml"
-    ...     _ = file.write_text("Bern: [Inselspital, BERNE]\\nBasel:\\n  - USB\\n", encoding="utf-8")
+    ...     _ = file.write_text("Bern: [Inselspital, BERNE]\nBasel:\n  - USB\n", encoding="utf-8")
     ...     read_aliases(file)
     {'Bern': ['Inselspital', 'BERNE'], 'Basel': ['USB']}
     """
@@ -166,13 +166,13 @@ def _check_mapping(node: Any) -> None:
 
 def _check_alias(name: Any, spellings: Any) -> None:
     if not isinstance(name, str) or not name.strip():
-        raise DataError(f"the alias table has the name {name!r}, which is no text. Put it in quotation marks.")
+        raise DataError(f"the alias table has the name {repr(name)[:60]}, which is no text. Put it in quotation marks.")
     if spellings is not None and (isinstance(spellings, str) or not isinstance(spellings, Sequence)):
         raise DataError(f'the alias table must give "{name}" a list of spellings: "{name}: [...]".')
     for spelling in spellings or ():
         if not isinstance(spelling, str) or not spelling.strip():
             raise DataError(
-                f'the alias table gives "{name}" the spelling {spelling!r}, which is no text. Put it in quotation marks.'
+                f'the alias table gives "{name}" the spelling {repr(spelling)[:60]}, which is no text. Quote it.'
             )
 
 

@@ -28,6 +28,9 @@ class LoadRadiographd(MapTransform):
         size: height and width of the image.
         cache_dir: folder for reduced images, see `ImageCache`; None decodes every time.
         value_range: the two stored values that become 0 and 1, for files of more than 8 bits and for DICOM.
+        strict: whether a PNG or JPEG file in colour, with a palette or with transparency is refused, not converted.
+        nan: what becomes of pixels that are NaN or infinite: "raise" refuses the image, "fill" makes them black.
+        frame: of a DICOM file with several: its number, from 0, or "middle"; None refuses such files.
         allow_missing_keys: whether an item may lack a key.
     Raises:
         DataError: an image cannot be used; starts with "row R (site): " where the item has "row" and "site_name". In a
@@ -47,10 +50,13 @@ class LoadRadiographd(MapTransform):
         *,
         cache_dir: str | os.PathLike[str] | None = None,
         value_range: tuple[float, float] | None = None,
+        strict: bool = False,
+        nan: str = "raise",
+        frame: int | str | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.cache = ImageCache(cache_dir, size, value_range=value_range)
+        self.cache = ImageCache(cache_dir, size, value_range=value_range, strict=strict, nan=nan, frame=frame)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with each path replaced by its image; the item given is not changed."""
