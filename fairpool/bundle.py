@@ -37,6 +37,10 @@ _SET_BY_OPTIONS = {
 }
 
 
+# What the data configurations stand for, in the words of the command line.
+_OVERLAY_WORDS = {"manifest": "a table (--manifest)", "synthetic": "synthetic data (give --data)"}
+
+
 class Bundle:
     """A pipeline's folder: ``configs/train.json``, one overlay a method in ``configs/methods/``, and data overlays.
 
@@ -66,7 +70,7 @@ class Bundle:
         """The configurations of a method, in the order in which they are laid over each other.
 
         Raises:
-            ValueError: the pipeline has no such method.
+            ValueError: the pipeline has no such method, or no such overlay.
         """
         if method not in self.methods:
             raise ValueError(
@@ -74,6 +78,12 @@ class Bundle:
                 f"It has {', '.join(self.methods)}."
             )
         files = [self.configs / "train.json", *(self.configs / f"{overlay}.json" for overlay in overlays)]
+        for overlay, file in zip(overlays, files[1:], strict=True):
+            if not file.is_file():
+                raise ValueError(
+                    f'the pipeline "{self.name}" cannot be used with {_OVERLAY_WORDS.get(overlay, overlay)}: it has no '
+                    f"configs/{overlay}.json."
+                )
         if method != UNCONSTRAINED:
             files.append(self._method_files()[method])
         return [str(file) for file in files]

@@ -31,6 +31,7 @@ PLACES = {
     "output_dir",
     "test_dir",
     "test_manifest",
+    "weights",
 }
 """Configuration keys that hold places of this machine: no part of a study's identity, and in no report."""
 

@@ -68,7 +68,7 @@ class Terminal:
 
     def drawn(self, done: int, total: int) -> None:
         """Synthetic images written."""
-        self._advance("drawing synthetic radiographs", done, total)
+        self._advance("drawing synthetic images", done, total)
 
     def bytes(self, done: int, total: int | None) -> None:
         """Bytes downloaded."""

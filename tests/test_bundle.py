@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,8 +29,43 @@ def test_the_pipeline_has_its_methods():
         "proxy_lagrangian",
         "reweighted",
     )
-    names = [file.rsplit("configs", 1)[1].strip("/\\") for file in BUNDLE.config_files("fairalm", ["manifest"])]
-    assert names == ["train.json", "manifest.json", "methods/fairalm.json"]
+    files = [
+        Path(file).relative_to(BUNDLE.folder.parent).as_posix() for file in BUNDLE.config_files("fairalm", ["manifest"])
+    ]
+    own = ["tuberculosis/configs/train.json", "tuberculosis/configs/manifest.json"]
+    assert files == [*own, "methods/fairalm.json"]
+
+
+def test_the_shared_methods_are_no_pipeline():
+    with pytest.raises(ValueError, match='there is no pipeline "methods"'):
+        find_bundle("methods")
+
+
+def test_a_pipelines_own_method_comes_before_the_shared_one(tmp_path, monkeypatch):
+    for place in ("methods", "faces/configs/methods"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "fairalm.json").write_text(json.dumps({"eta": 0.5 if place == "methods" else 2.5}))
+    (tmp_path / "methods" / "reweighted.json").write_text("{}")
+    (tmp_path / "faces" / "configs" / "train.json").write_text(json.dumps({"epochs": 1}))
+    monkeypatch.setattr("fairpool.bundle._pipeline_roots", lambda: [tmp_path])
+    bundle = find_bundle("faces")
+    assert bundle.methods == ("unconstrained", "fairalm", "reweighted")
+    assert bundle.keys(["fairalm"])["fairalm"]["eta"] == 2.5
+    assert bundle.config_files("reweighted")[-1] == str(tmp_path / "methods" / "reweighted.json")
+
+
+def test_an_overlay_that_a_pipeline_lacks_is_refused_in_the_words_of_the_command_line(strange_bundle):
+    bundle = find_bundle(str(strange_bundle), trust_config=True)
+    with pytest.raises(
+        ValueError, match=r'"bundle" cannot be used with a table \(--manifest\): it has no configs/manifest'
+    ):
+        bundle.config_files("unconstrained", ["manifest"])
+
+
+def test_what_lies_beside_a_bundle_from_outside_is_not_its_own(strange_bundle):
+    (strange_bundle.parent / "methods").mkdir()
+    (strange_bundle.parent / "methods" / "fairalm.json").write_text("{}")
+    assert find_bundle(str(strange_bundle), trust_config=True).methods == ("unconstrained",)
 
 
 def test_an_unknown_method_is_refused_with_the_nearest_one():
@@ -118,7 +154,7 @@ def test_a_key_of_methods_that_do_not_run_is_refused_with_their_names():
     owners = re.search(r"a setting of (.*) and would change nothing for unconstrained", str(caught.value))[1].split(
         ", "
     )
-    configs = BUNDLE.configs / "methods"
+    configs = BUNDLE.folder.parent / "methods"
     assert owners == [
         file.stem for file in sorted(configs.glob("*.json")) if "eta" in json.loads(file.read_text(encoding="utf-8"))
     ]

@@ -140,3 +140,24 @@ def test_benchmark_writes_its_results_as_json(script, tmp_path):
     result = tmp_path / "result.json"
     subprocess.run([sys.executable, str(script), "--rounds", "2", "--json", str(result)], check=True, timeout=300)
     assert json.loads(result.read_text(encoding="utf-8"))["results"]
+
+
+def test_python_of_the_page_on_sites_runs_and_prints_what_it_says(capsys):
+    page = ROOT / "docs" / "how-to" / "sites-from-your-data.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, page.name, "exec"), names)
+    assert capsys.readouterr().out.splitlines() == [
+        "JFK IMAGING CENTER",
+        "GE MEDICAL SYSTEMS | RHAPSODE | 120",
+        "Bern",
+        "Siemens | 3",
+        "bern",
+        "basel",
+        "USB",
+        "['Bern', 'GE', 'geneve']",
+        "('basel', 'bern', 'other') {'site': 2, 'site_name': 'zug'}",
+        "[1, 2, -1]",
+        "True",
+    ]

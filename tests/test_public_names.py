@@ -36,7 +36,15 @@ DESIGNED = {
     "fairpool.selection": ["select_nvp"],
     "fairpool.postprocessing": ["SiteThresholds", "fit_thresholds", "postprocess_predictions"],
     "fairpool.data": ["balanced_sampler"],
-    "fairpool.transforms": ["IntersectGroupsd", "intersected_names"],
+    "fairpool.transforms": [
+        "EncodeGroupsd",
+        "IntersectGroupsd",
+        "SiteFromDicomd",
+        "SiteFromPathd",
+        "SiteFromSidecard",
+        "SiteFromTabled",
+        "intersected_names",
+    ],
 }
 HEAVY = ("monai", "mlflow", "pandas", "matplotlib", "ignite", "pydicom", "sklearn", "skimage", "nibabel")
 
