@@ -5,12 +5,15 @@ import sys
 
 import typer
 
+from fairpool.commands.audit import audit
 from fairpool.commands.download import download
 from fairpool.commands.duplicates import duplicates
 from fairpool.commands.evaluate import evaluate
+from fairpool.commands.labels import labels
 from fairpool.commands.manifest import manifest
 from fairpool.commands.mixture import mixture
 from fairpool.commands.outcome import fail
+from fairpool.commands.overlap import overlap
 from fairpool.commands.postprocess import postprocess
 from fairpool.commands.profiles import profiles
 from fairpool.commands.run import run
@@ -18,7 +21,9 @@ from fairpool.commands.select import select
 from fairpool.commands.split import split
 from fairpool.commands.sweep import sweep
 from fairpool.commands.synthesize import synthesize
+from fairpool.commands.table import table
 from fairpool.commands.ui import ui
+from fairpool.commands.verbs import verbs
 
 __all__ = ["app", "main"]
 
@@ -39,6 +44,11 @@ _COMMANDS = (
     postprocess,
     evaluate,
     profiles,
+    table,
+    labels,
+    overlap,
+    verbs,
+    audit,
     split,
     duplicates,
     synthesize,

@@ -126,7 +126,9 @@ def test_options_of_documented_commands_exist(command):
     words = [word for word in shlex.split(command)[1:] if word != "..."]
     group = words[:2] if words[0] == "manifest" else words[:1]
     known = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "200"}).output
-    keys = set().union(*find_bundle("tuberculosis").keys(("unconstrained", "fairalm"), ("manifest",)).values())
+    pipeline = words[1] if words[0] == "run" and words[1] in ("celeba", "imsitu") else "tuberculosis"
+    overlays = ("manifest",) if pipeline == "tuberculosis" else ()
+    keys = set().union(*find_bundle(pipeline).keys(("unconstrained", "fairalm"), overlays).values())
     for word in words[1:]:
         if word.startswith("--"):
             assert word in known, word

@@ -153,5 +153,17 @@ def _draw_tuberculosis(folder: Path, progress: Callable[[int, int], None]) -> di
     return {"dataset_dir": pool, "test_dir": test}
 
 
+def _draw_celeba(folder: Path, progress: Callable[[int, int], None]) -> dict[str, Path]:
+    from fairpool.data import synthesize_celeba
+
+    return {"dataset_dir": synthesize_celeba(folder / "tree", progress=progress)}
+
+
+def _draw_imsitu(folder: Path, progress: Callable[[int, int], None]) -> dict[str, Path]:
+    from fairpool.data import synthesize_imsitu
+
+    return {"dataset_dir": synthesize_imsitu(folder / "tree", progress=progress)}
+
+
 # What `fairpool run` draws for a pipeline without data: the configuration keys and their places.
-_SYNTHETIC = {"tuberculosis": _draw_tuberculosis}
+_SYNTHETIC = {"tuberculosis": _draw_tuberculosis, "celeba": _draw_celeba, "imsitu": _draw_imsitu}

@@ -7,13 +7,20 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from fairpool.data.pixels import DAMAGE, check_pixels, scale_levels
+from fairpool.data.pixels import DAMAGE, ReadingRule, check_pixels, scale_levels
 from fairpool.errors import DataError
 
 __all__ = ["read_dicom"]
 
-_DEFLATED_SYNTAX = b"1.2.840.10008.1.2.1.99"
-_RLE_SYNTAX = "1.2.840.10008.1.2.5"
+_IMPLICIT, _BIG_ENDIAN, _DEFLATED_SYNTAX = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
+# The names of PS3.3 C.12.1.1.2 and the misspellings that pydicom mends.
+_CHARACTER_SET = re.compile(
+    rb"ISO[-_ .]?IR[-_ .]?\d{1,3}|ISO[-_ .]?2022[-_ .]?(IR[-_ .]?)?(\d{1,3}|GBK)|GB18030|GBK|GB2312|"
+    rb"(ISO[-_])?LATIN[-_]?1|US-?ASCII|ASCII|UTF[-_ ]?8|ISO[-_ ]?8859([-_ ]\d{1,2})?",
+    re.IGNORECASE,
+)
+# On damaged data pylibjpeg's decoder of the one ends the program with a panic, and that of the other never returns.
+_SAFE_DECODERS = {"1.2.840.10008.1.2.5": "pydicom", "1.2.840.10008.1.2.4.50": "pillow"}
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _HEADER_KEYWORDS = (
     "SamplesPerPixel",
@@ -31,50 +38,53 @@ _HEADER_KEYWORDS = (
 )
 
 
-def read_dicom(
-    handle: BinaryIO, value_range: tuple[float, float] | None, max_pixels: int
-) -> tuple[Image.Image, int, tuple[str, ...]]:
-    """The one monochrome frame of a file at full size; the rule is that of `read_radiograph`.
+def read_dicom(handle: BinaryIO, rule: ReadingRule) -> tuple[Image.Image, int, tuple[str, ...]]:
+    """One monochrome frame of a file at full size.
 
     Args:
         handle: the open file, at its start.
-        value_range: the two rescaled values that become black and white; None: what the header's bits imply.
-        max_pixels: a file that declares more is refused before it is decoded.
+        rule: how pixels become numbers: see `read_radiograph`.
     Returns:
         the image in Pillow's float mode, 0 black and 1 white; 8 or 16 bits to keep of it; notes.
     Raises:
-        DataError: the file is damaged, too large, no single monochrome frame, or its header has no meaning.
+        DataError: the file is damaged, too large, no monochrome frame, or its header has no meaning.
     """
     _check_dicom_start(handle.read(1_000_000))
     header = _parse_dicom(handle, pixels=False)
     inverted = _check_dicom_kind(header)
+    frame, frames = _choose_frame(header, rule.frame)
     height, width = _integer(header, "Rows"), _integer(header, "Columns")
-    check_pixels(width, height, max_pixels)
+    check_pixels(width, height, rule.max_pixels)
     slope, intercept = _number(header, "RescaleSlope", 1.0), _number(header, "RescaleIntercept", 0.0)
     if slope == 0:
         raise DataError("RescaleSlope (0028,1053) is zero, which would erase the image. Correct the header")
 
-    stored = _decode_dicom(_parse_dicom(handle, pixels=True), width, height)
+    stored = _decode_dicom(_parse_dicom(handle, pixels=True), width, height, frame, frames)
+    lost = ~np.isfinite(stored) if stored.dtype.kind == "f" else np.zeros(0, dtype=bool)
     if stored.dtype.kind == "f":
-        bad = stored.size - np.count_nonzero(np.isfinite(stored))
-        if bad:
-            raise DataError(f"{bad:,} of {stored.size:,} pixels are NaN or infinite. Repair or drop the image")
-        if value_range is None:
+        _check_finite(lost, rule.nan)
+        if rule.value_range is None:
             raise DataError("pixels are floating point, so the header implies no range. Pass value_range")
-        low, high, bits = *value_range, 16
+        low, high, bits = *rule.value_range, 16
     else:
-        stored, ends = _check_bits(header, stored, strict=value_range is None)
-        low, high = value_range or sorted(slope * end + intercept for end in ends)
+        stored, ends = _check_bits(header, stored, strict=rule.value_range is None)
+        low, high = rule.value_range or sorted(slope * end + intercept for end in ends)
         bits = 8 if _integer(header, "BitsStored") <= 8 else 16
     factor, offset = slope / (high - low), (intercept - low) / (high - low)
     if not (math.isfinite(factor) and math.isfinite(offset) and abs(factor) < 1e30 and abs(offset) < 1e30):
         raise DataError(
             "RescaleSlope (0028,1053) or RescaleIntercept (0028,1052) is out of any range. Correct the header"
         )
+    if lost.any():
+        stored = np.where(lost, -offset / factor, stored)  # black, so that it is not counted as clipped
     notes: tuple[str, ...]
     image, notes = scale_levels(stored, factor, offset)
     if inverted:
         image, notes = Image.fromarray(1 - np.asarray(image)), (*notes, "monochrome1")
+    if frames > 1:
+        notes = (*notes, "one of several frames")
+    if lost.any():
+        image, notes = Image.fromarray(np.where(lost, np.float32(0), np.asarray(image))), (*notes, "nan filled")
     return image, bits, notes
 
 
@@ -98,10 +108,23 @@ def _check_dicom_start(head: bytes) -> None:
         raise DataError("DICOM names no valid transfer syntax (0002,0010), or the image ends early. Fetch it again")
     if syntax == _DEFLATED_SYNTAX:
         raise DataError("deflated DICOM is not read, for it can expand without limit. Convert it to plain DICOM")
-    for found in re.finditer(rb"\x08\0\x05\0CS(..)", head, re.DOTALL):
-        length = int.from_bytes(found[1], "little")
-        if not re.fullmatch(rb"[A-Z0-9_ \\\0]*", head[found.end() : found.end() + length]):
-            raise DataError("SpecificCharacterSet (0008,0005) is damaged. Fetch it again")
+    _check_character_sets(head, syntax)
+
+
+def _check_character_sets(head: bytes, syntax: bytes) -> None:
+    """Refuse a name that is no character set's, in the data set or in an item of a sequence: pydicom would quote it."""
+    pattern = {_IMPLICIT: rb"\x08\0\x05\0(....)", _BIG_ENDIAN: rb"\0\x08\0\x05CS(..)"}.get(
+        syntax, rb"\x08\0\x05\0CS(..)"
+    )
+    is_big = syntax == _BIG_ENDIAN
+    header = head.split(b"\x7f\xe0\0\x10" if is_big else b"\xe0\x7f\x10\0")[0]
+    for found in re.finditer(pattern, header, re.DOTALL):
+        length = int.from_bytes(found[1], "big" if is_big else "little")
+        values = header[found.end() : found.end() + length].strip(b" \0").split(b"\\")
+        if not all(not value.strip() or _CHARACTER_SET.fullmatch(value.strip()) for value in values):
+            raise DataError(
+                "SpecificCharacterSet (0008,0005) is damaged, or names no character set. Correct the header"
+            )
 
 
 def _parse_dicom(handle: BinaryIO, *, pixels: bool) -> Any:
@@ -142,12 +165,29 @@ def _check_dicom_kind(header: Any) -> bool:
         raise DataError(
             f"DICOM in colour or of unknown kind (samples per pixel: {samples}); expected MONOCHROME1 or MONOCHROME2"
         )
-    frames = _number(header, "NumberOfFrames", 1)
-    if frames != 1:
-        raise DataError(f"DICOM holds {frames:.0f} frames; expected one image. Split it")
     if "ModalityLUTSequence" in header:
         raise DataError("DICOM with a modality lookup table (0028,3000) is not read. Convert it to rescaled values")
     return kind == "MONOCHROME1"
+
+
+def _choose_frame(header: Any, wanted: int | str | None) -> tuple[int, int]:
+    """Number of the frame to read, from 0, and how many there are."""
+    found = _number(header, "NumberOfFrames", 1)
+    if found < 1 or found != int(found):
+        raise DataError(f"{_name_tag('NumberOfFrames')} is no whole number of at least 1. Correct the header")
+    frames = int(found)
+    if wanted is None and frames != 1:
+        raise DataError(f"DICOM holds {frames} frames; expected one image. Split it, or pass frame")
+    if isinstance(wanted, int) and wanted >= frames:
+        raise DataError(f"DICOM holds {frames} frame{'s' * (frames > 1)}, so there is no frame {wanted}, from 0")
+    return (frames // 2 if wanted == "middle" else int(wanted or 0)), frames
+
+
+def _check_finite(lost: np.ndarray, nan: str) -> None:
+    count = int(np.count_nonzero(lost))
+    if count and (nan == "raise" or count == lost.size):
+        remedy = "Drop the image" if count == lost.size else 'Repair or drop the image, or pass nan="fill"'
+        raise DataError(f"{count:,} of {lost.size:,} pixels are NaN or infinite. {remedy}")
 
 
 def _text(header: Any, keyword: str) -> str | None:
@@ -191,7 +231,7 @@ def _name_tag(keyword: str) -> str:
     return f"{keyword} ({tag.group:04x},{tag.element:04x})"
 
 
-def _decode_dicom(dataset: Any, width: int, height: int) -> np.ndarray:
+def _decode_dicom(dataset: Any, width: int, height: int, frame: int, frames: int) -> np.ndarray:
     from pydicom.pixels.decoders.base import get_decoder
 
     keyword = next((keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset), None)
@@ -206,14 +246,16 @@ def _decode_dicom(dataset: Any, width: int, height: int) -> np.ndarray:
         except _list_dicom_damage():
             plain, available, name, found = False, False, "an unknown transfer syntax", 0
         if not available:
-            raise DataError(f"no decoder for {name}. Install pylibjpeg[all], or convert the file to plain DICOM")
-        expected = (width * height * _integer(dataset, "BitsAllocated") + 7) // 8
+            raise DataError(f"no decoder for {name}. Install fairpool[decoders], or convert the file to plain DICOM")
+        expected = (frames * width * height * _integer(dataset, "BitsAllocated") + 7) // 8
         if plain and found < expected:
             raise DataError(f"image ends early ({found:,} of {expected:,} bytes). Fetch it again")
     try:
         options: dict[str, Any] = {"correct_unused_bits": False}  # see _check_bits
-        if dataset.file_meta.TransferSyntaxUID == _RLE_SYNTAX:
-            options["decoding_plugin"] = "pydicom"  # pylibjpeg-rle panics on damaged data, past any `except Exception`
+        if frames > 1:
+            options["index"] = frame
+        if dataset.file_meta.TransferSyntaxUID in _SAFE_DECODERS:
+            options["decoding_plugin"] = _SAFE_DECODERS[dataset.file_meta.TransferSyntaxUID]
         dataset.pixel_array_options(**options)
         stored = np.asarray(dataset.pixel_array)
     except _list_dicom_damage() as error:

@@ -12,16 +12,18 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from fairpool.data.radiograph import MAX_PIXELS, Radiograph, check_reading, read_radiograph
+from fairpool.data.pixels import MAX_PIXELS, ReadingRule
+from fairpool.data.radiograph import Radiograph, check_size, read_radiograph
 from fairpool.errors import DataError
 
-__all__ = ["ImageCache", "default_cache_dir"]
+__all__ = ["ImageCache", "default_cache_dir", "list_faults"]
 
-_FORMAT = 1  # raise it whenever read_radiograph turns the same file into other numbers
+_FORMAT = 2  # raise it whenever read_radiograph turns the same file into other numbers
 _LISTED = 20
 
 
@@ -36,8 +38,11 @@ class ImageCache:
     Args:
         cache_dir: the folder, made when first needed; None keeps nothing and decodes every time.
         size: height and width of the images.
-        value_range: see `read_radiograph`.
-        max_pixels: see `read_radiograph`.
+        value_range: and the rest as for `read_radiograph`.
+        max_pixels: see ``value_range``.
+        strict: see ``value_range``.
+        nan: see ``value_range``.
+        frame: see ``value_range``.
     Raises:
         ValueError: a setting makes no sense.
     """
@@ -49,12 +54,14 @@ class ImageCache:
         *,
         value_range: tuple[float, float] | None = None,
         max_pixels: int = MAX_PIXELS,
+        strict: bool = False,
+        nan: str = "raise",
+        frame: int | str | None = None,
     ) -> None:
-        check_reading(size, value_range, max_pixels)
+        check_size(size)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.size = size
-        self.value_range = None if value_range is None else (float(value_range[0]), float(value_range[1]))
-        self.max_pixels = max_pixels
+        self.rule = ReadingRule(value_range, max_pixels, strict, nan, frame)
 
     def load(self, path: str | os.PathLike[str]) -> Radiograph:
         """The reduced image of a file, from the folder where it is there already.
@@ -72,7 +79,7 @@ class ImageCache:
             cached = _read_entry(entry, self.size)
             if cached is not None:
                 return cached
-        image = read_radiograph(path, self.size, value_range=self.value_range, max_pixels=self.max_pixels)
+        image = read_radiograph(path, self.size, **asdict(self.rule))
         if entry is not None:
             _write_entry(entry, image)
         return image
@@ -85,7 +92,7 @@ class ImageCache:
         num_workers: int,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[int, tuple[str, ...]]:
-        """Read every image once, so that all bad ones are known before training starts.
+        """Read every image once, and refuse them all where some cannot be used, before training starts.
 
         Args:
             paths: the image files.
@@ -98,8 +105,34 @@ class ImageCache:
             DataError: some images cannot be used; lists them, the first 20 in full.
             OSError: the cache folder cannot be written.
         """
+        notes, faults = self.read_all(paths, num_workers=num_workers, progress=progress)
+        if faults:
+            listed = list_faults([f"{describe(index)}: {text}" for index, text in faults.items()])
+            raise DataError(
+                f"{len(faults)} of {len(paths)} images cannot be used: {listed}. Mend them or drop their rows."
+            )
+        return notes
+
+    def read_all(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        *,
+        num_workers: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[dict[int, tuple[str, ...]], dict[int, str]]:
+        """Read every image once, and say which can be used.
+
+        Args:
+            paths: the image files.
+            num_workers: threads that decode at a time; 0 and 1 decode in the calling thread.
+            progress: called with the number done and the number in all, after each image.
+        Returns:
+            by index in `paths` the notes of the images that can be used, and what is the matter with the others.
+        Raises:
+            OSError: the cache folder cannot be written.
+        """
         notes: dict[int, tuple[str, ...]] = {}
-        failures: dict[int, str] = {}
+        faults: dict[int, str] = {}
 
         def read(index: int) -> tuple[str, ...] | DataError:
             try:
@@ -112,7 +145,7 @@ class ImageCache:
             results = pool.map(read, range(len(paths))) if pool else map(read, range(len(paths)))
             for index, result in enumerate(results):
                 if isinstance(result, DataError):
-                    failures[index] = str(result)
+                    faults[index] = str(result)
                 else:
                     notes[index] = result
                 if progress is not None:
@@ -120,14 +153,7 @@ class ImageCache:
         finally:
             if pool:
                 pool.shutdown(cancel_futures=True)
-        if failures:
-            listed = [f"{describe(index)}: {text}" for index, text in list(failures.items())[:_LISTED]]
-            more = f" and {len(failures) - _LISTED} more" if len(failures) > _LISTED else ""
-            raise DataError(
-                f"{len(failures)} of {len(paths)} images cannot be used: {'; '.join(listed)}{more}. "
-                "Mend them or drop their rows."
-            )
-        return notes
+        return notes, faults
 
     def _find_entry(self, path: str | os.PathLike[str]) -> Path | None:
         """Where the image is kept; None without a folder, or where the file is missing, which reading it will tell."""
@@ -138,7 +164,8 @@ class ImageCache:
             place = os.path.realpath(path)
         except (OSError, ValueError):
             return None
-        key = json.dumps([_FORMAT, place, status.st_size, status.st_mtime_ns, self.size, self.value_range])
+        rule = [self.rule.value_range, self.rule.strict, self.rule.nan, self.rule.frame]
+        key = json.dumps([_FORMAT, place, status.st_size, status.st_mtime_ns, self.size, *rule])
         return self.cache_dir / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()}.npz"
 
 
@@ -184,6 +211,12 @@ def _write_entry(entry: Path, image: Radiograph) -> None:
             Path(temporary).unlink(missing_ok=True)
     # Outside `except`, for the first error holds the full path of the folder.
     raise OSError(number, f"the image cache cannot be written ({reason}). Free the folder, or pass cache_dir=None")
+
+
+def list_faults(faults: Sequence[str]) -> str:
+    """Sentences about bad images for one message, the first 20 in full."""
+    more = f" and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
+    return "; ".join(faults[:_LISTED]) + more
 
 
 def default_cache_dir() -> str:

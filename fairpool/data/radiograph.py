@@ -6,7 +6,6 @@ returned as notes, to be counted per site. Messages never carry the path, the fi
 the row and the site.
 """
 
-import math
 import os
 import stat
 from dataclasses import dataclass
@@ -18,12 +17,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from fairpool.data.dicom import read_dicom
-from fairpool.data.pixels import DAMAGE, check_pixels, scale_levels
+from fairpool.data.pixels import DAMAGE, MAX_PIXELS, ReadingRule, check_pixels, scale_levels
 from fairpool.errors import DataError
 
-__all__ = ["MAX_PIXELS", "Radiograph", "check_reading", "read_radiograph"]
-
-MAX_PIXELS = 200_000_000
+__all__ = ["MAX_PIXELS", "Radiograph", "check_size", "read_radiograph"]
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_TRANSPOSE = {
@@ -35,6 +32,7 @@ _EXIF_TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_CONVERTED = {"colour": "in colour", "palette": "in the colours of a palette", "alpha": "transparent in places"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +44,8 @@ class Radiograph:
             had 8 bits, uint16 where it had more. 0 is black, the largest value of the type is white.
         notes: what a report should count per site, in this order of doing: "colour", "palette", "alpha",
             "16-bit colour read as 8 bits", "8-bit" (only where a `value_range` was declared, which 8-bit PNG and JPEG
-            files do not use), "clipped" (over 1 % of the pixels lie outside the range), "monochrome1",
-            "exif orientation", "constant".
+            files do not use), "clipped" (over 1 % of the pixels lie outside the range), "monochrome1", "one of several
+            frames", "nan filled", "exif orientation", "constant".
     """
 
     levels: np.ndarray
@@ -65,6 +63,9 @@ def read_radiograph(
     *,
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
+    strict: bool = False,
+    nan: str = "raise",
+    frame: int | str | None = None,
 ) -> Radiograph:
     """One image file as a square of size x size grey levels.
 
@@ -73,21 +74,26 @@ def read_radiograph(
 
     - 8-bit PNG and JPEG: 0..255 becomes 0..1, always.
     - 16-bit grey PNG: `value_range`, else 0..65535, becomes 0..1; values outside are clipped. Never per image.
-    - Colour, palette, alpha: blended on black, then ITU-R 601 luminance. EXIF orientation is applied.
-    - DICOM, one monochrome frame: slope * stored + intercept, then `value_range` (in those units), else the range that
-      BitsStored, PixelRepresentation, slope and intercept imply, becomes 0..1; MONOCHROME1 is inverted last. The window
-      in the header is not used: it is set per image and per vendor, so it would make brightness a mark of the site.
+    - Colour, palette, alpha: blended on black, then ITU-R 601 luminance; ``strict`` refuses them. EXIF orientation is
+      applied.
+    - DICOM, one monochrome frame, chosen by ``frame`` where there are several: slope * stored + intercept, then
+      `value_range` (in those units), else the range that BitsStored, PixelRepresentation, slope and intercept imply,
+      becomes 0..1; MONOCHROME1 is inverted last. The window in the header is not used: it is set per image and per
+      vendor, so it would make brightness a mark of the site.
 
     Args:
         path: a PNG, JPEG or DICOM file.
         size: height and width of the result, in pixels.
-        value_range: the two stored values that become black and white, for files of more than 8 bits and for DICOM.
-        max_pixels: a file that declares more is refused before it is decoded.
+        value_range: and the rest: see `ReadingRule`.
+        max_pixels: see ``value_range``.
+        strict: see ``value_range``.
+        nan: see ``value_range``; only DICOM files of floating point can have such pixels.
+        frame: see ``value_range``.
     Returns:
         the reduced image and its notes.
     Raises:
         DataError: the file is missing, damaged, too large, of another format, or has pixels that are not finite.
-        ValueError: `size`, `value_range` or `max_pixels` make no sense.
+        ValueError: a setting makes no sense.
         RuntimeError: Pillow was told to accept truncated images.
 
     >>> import tempfile, pathlib
@@ -98,36 +104,31 @@ def read_radiograph(
     >>> image.pixels.shape, float(image.pixels[0, 0].round(3)), image.notes
     ((8, 8), 0.20000000298023224, ('constant',))
     """
-    check_reading(size, value_range, max_pixels)
+    check_size(size)
+    rule = ReadingRule(value_range, max_pixels, strict, nan, frame)
     with _open(path) as handle:
         head = handle.read(512)
         handle.seek(0)
         if head[128:132] == b"DICM":
-            image, bits, notes = read_dicom(handle, value_range, max_pixels)
+            image, bits, notes = read_dicom(handle, rule)
         elif head.startswith(b"\x89PNG\r\n\x1a\n"):
-            image, bits, notes = _read_pillow(PngImageFile, handle, value_range, max_pixels)
+            image, bits, notes = _read_pillow(PngImageFile, handle, rule)
         elif head.startswith(b"\xff\xd8\xff"):
-            image, bits, notes = _read_pillow(JpegImageFile, handle, value_range, max_pixels)
+            image, bits, notes = _read_pillow(JpegImageFile, handle, rule)
         else:
             raise DataError(_describe_foreign(head))
         levels, more = _reduce(image, size, bits)
     return Radiograph(levels, (*notes, *more))
 
 
-def check_reading(size: int, value_range: tuple[float, float] | None, max_pixels: int) -> None:
-    """Refuse settings under which no image can be read.
+def check_size(size: int) -> None:
+    """Refuse a size below 1.
 
     Raises:
-        ValueError: a size or limit below 1, or a range that is not two finite, rising numbers.
+        ValueError: with the size.
     """
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}.")
-    if max_pixels < 1:
-        raise ValueError(f"max_pixels must be at least 1, got {max_pixels}.")
-    if value_range is not None and (
-        len(value_range) != 2 or not all(map(math.isfinite, value_range)) or value_range[0] >= value_range[1]
-    ):
-        raise ValueError(f"value_range must be two finite numbers, black below white, got {tuple(value_range)}.")
 
 
 def _open(path: str | os.PathLike[str]) -> BinaryIO:
@@ -159,8 +160,7 @@ def _describe_foreign(head: bytes) -> str:
 def _read_pillow(
     plugin: type[PngImageFile] | type[JpegImageFile],
     handle: BinaryIO,
-    value_range: tuple[float, float] | None,
-    max_pixels: int,
+    rule: ReadingRule,
 ) -> tuple[Image.Image, int, tuple[str, ...]]:
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise RuntimeError(
@@ -172,7 +172,7 @@ def _read_pillow(
         image = plugin(handle)
     except DAMAGE as error:
         raise DataError(_describe_damage(error)) from error
-    check_pixels(*image.size, max_pixels)
+    check_pixels(*image.size, rule.max_pixels)
     frames = getattr(image, "n_frames", 1)
     if frames != 1:
         raise DataError(f"file holds {frames} frames; expected one image. Split it")
@@ -181,7 +181,13 @@ def _read_pillow(
         image.load()
     except DAMAGE as error:
         raise DataError(_describe_damage(error)) from error
-    grey, bits, notes = _to_grey(image, value_range)
+    grey, bits, notes = _to_grey(image, rule.value_range)
+    converted = [_CONVERTED[note] for note in notes if note in _CONVERTED]
+    if rule.strict and converted:
+        raise DataError(
+            f"image is {' and '.join(converted)}; strict takes one channel of grey alone. Convert the file, or leave "
+            "strict off"
+        )
     if bits == 8 and "16" in raw_mode:
         notes = (*notes, "16-bit colour read as 8 bits")
     try:

@@ -36,6 +36,8 @@ class SiteReport:
         group_key: batch key of the site ids.
         threshold: probability from which a binary prediction is positive.
         keep_predictions: collect `predictions` as well; batches without labels then only give these.
+        from_logits: whether the network gives logits; False: probabilities, after a sigmoid or softmax. A range that
+            contradicts it raises a ValueError, see `fairpool.metrics.GroupMetric`.
 
     Attributes:
         report: `GroupReport` of the last run, None before it.
@@ -43,13 +45,19 @@ class SiteReport:
     """
 
     def __init__(
-        self, sites: Any, group_key: str = "site", *, threshold: float = 0.5, keep_predictions: bool = False
+        self,
+        sites: Any,
+        group_key: str = "site",
+        *,
+        threshold: float = 0.5,
+        keep_predictions: bool = False,
+        from_logits: bool = True,
     ) -> None:
         from fairpool.metrics.group_metric import GroupMetric
 
         self.slugs: Sequence[str] = sites.slugs() if hasattr(sites, "slugs") else tuple(sites)
         self.group_key = group_key
-        self.metric = GroupMetric(len(self.slugs), threshold=threshold)
+        self.metric = GroupMetric(len(self.slugs), threshold=threshold, from_logits=from_logits)
         self.keep_predictions = keep_predictions
         self.report: GroupReport | None = None
         self._kept: list[dict[str, list[Any]]] = []
@@ -99,7 +107,7 @@ class SiteReport:
             labels = as_plain(labels).reshape(-1)
             self.metric(logits, labels, groups.to(labels.device))
         if self.keep_predictions:
-            self._kept.append(_columns(engine.state.batch, logits, labels, groups))
+            self._kept.append(_columns(engine.state.batch, logits, labels, groups, self.metric.from_logits))
 
     def _publish(self, engine: Any, name: str | None) -> None:
         self.report = self.metric.aggregate()
@@ -124,12 +132,14 @@ def report_metrics(report: GroupReport, slugs: Sequence[str]) -> dict[str, float
     return {name: value for name, value in figures.items() if not isnan(value)}
 
 
-def _columns(batch: Any, logits: Tensor, labels: Tensor | None, groups: Tensor) -> dict[str, list[Any]]:
+def _columns(
+    batch: Any, logits: Tensor, labels: Tensor | None, groups: Tensor, from_logits: bool
+) -> dict[str, list[Any]]:
     logits = as_plain(logits).detach().float()
     if logits.ndim == 2 and logits.shape[1] > 1:
-        probabilities = logits.softmax(dim=1)[:, 1]
+        probabilities = (logits.softmax(dim=1) if from_logits else logits)[:, 1]
     else:
-        probabilities = logits.reshape(-1).sigmoid()
+        probabilities = logits.reshape(-1).sigmoid() if from_logits else logits.reshape(-1)
     columns: dict[str, list[Any]] = {"site": groups.tolist(), "probability": probabilities.tolist()}
     if labels is not None:
         columns["label"] = labels.long().tolist()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fairpool.losses.first_batch import check_first_batch
+from fairpool.losses.group_ids import as_group_ids, attributes_of
 from fairpool.losses.surrogates import as_plain
 
 __all__ = ["GroupLoss", "Groups", "all_reduced", "no_sample_sentence", "num_processes"]
@@ -64,9 +65,11 @@ class GroupLoss(nn.Module):
     def take(self, logits: Tensor, labels: Tensor, groups: Groups | None) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Plain tensors, and the groups of each attribute: those given, or the bound ones, which are spent by this.
 
+        The groups come in any container and integer type, see `as_group_ids`; they leave as int64 (B,), by the logits.
+
         Raises:
             RuntimeError: the groups are neither given nor bound.
-            TypeError, ValueError: the first batch is refused, see `check_first_batch`.
+            TypeError, ValueError: the groups are no ids, or the first batch is refused, see `check_first_batch`.
         """
         if groups is None:
             groups, self._bound = self._bound, None
@@ -76,19 +79,22 @@ class GroupLoss(nn.Module):
                 'train_handlers=[FairALMHandler(loss, group_key="site")], or call loss(logits, labels, groups).'
             )
         logits, labels = as_plain(logits), as_plain(labels)
-        each = tuple(as_plain(part) for part in (groups if isinstance(groups, tuple | list) else (groups,)))
+        each = tuple(
+            as_group_ids(part).to(logits.device, non_blocking=True)
+            for part in attributes_of(groups, len(self._group_numbers))
+        )
+        if len(each) != len(self._group_numbers):
+            raise ValueError(
+                f"the loss constrains {len(self._group_numbers)} protected attributes and got the groups of "
+                f"{len(each)}: pass a tuple of one tensor an attribute, group_key a list of as many keys."
+            )
         if not self._is_checked and not torch.compiler.is_compiling():
-            if len(each) != len(self._group_numbers):
-                raise ValueError(
-                    f"the loss constrains {len(self._group_numbers)} protected attributes and got the groups of "
-                    f"{len(each)}: pass a tuple of one tensor an attribute, group_key a list of as many keys."
-                )
             for part, number in zip(each, self._group_numbers, strict=True):
                 check_first_batch(logits, labels, part, number, multi_label=self._takes_label_sets)
             is_softmax = logits.ndim == 2 and logits.shape[1] > 1 and not (labels.ndim == 2 and labels.shape[1] > 1)
             self.check_classes(logits.shape[1] if is_softmax else 2)
             self._is_checked = True
-        return logits, labels, tuple(part.long() for part in each)
+        return logits, labels, each
 
     def record(self, loss: Tensor) -> Tensor:
         """Remember the value in training, so that a loss that is not finite is found without waiting; returns it."""

@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-__all__ = ["check_first_batch", "check_groups"]
+__all__ = ["check_first_batch", "check_group_type", "check_groups"]
 
 
 def check_first_batch(
@@ -68,17 +68,26 @@ def check_groups(groups: Tensor, num_groups: int) -> None:
         TypeError: the dtype is floating or boolean.
         ValueError: an id is out of range; the message gives the first one and how many there are.
     """
-    if groups.is_floating_point() or groups.is_complex() or groups.dtype == torch.bool:
-        raise TypeError(
-            f"groups must be an integer tensor, got {str(groups.dtype).removeprefix('torch.')}. "
-            "Encode site names as integers 0..K-1, -1 for unknown."
-        )
+    check_group_type(groups)
     groups = groups.long()  # torch compares unsigned ids with -1 as with 255
     outside = groups[(groups < -1) | (groups >= num_groups)]
     if outside.numel():
         raise ValueError(
             f"group ids must lie in 0..{num_groups - 1}, or be -1 for unknown; found {_value(outside)} "
             f"({outside.numel()} samples). Encode sites with a SiteVocabulary, or raise num_groups."
+        )
+
+
+def check_group_type(groups: Tensor) -> None:
+    """Refuse group ids whose dtype is no integer's, without a look at the values, so without waiting for the device.
+
+    Raises:
+        TypeError: the dtype is floating, complex or boolean.
+    """
+    if groups.is_floating_point() or groups.is_complex() or groups.dtype == torch.bool:
+        raise TypeError(
+            f"groups must be an integer tensor, got {str(groups.dtype).removeprefix('torch.')}. "
+            "Encode site names as integers 0..K-1, -1 for unknown."
         )
 
 

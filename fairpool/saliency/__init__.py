@@ -1,6 +1,7 @@
 """Where in the image a network finds its evidence."""
 
 from fairpool.saliency.cam import evidence_maps
+from fairpool.saliency.overlap import MapOverlap, map_overlap
 from fairpool.saliency.panel import saliency_panel
 
-__all__ = ["evidence_maps", "saliency_panel"]
+__all__ = ["MapOverlap", "evidence_maps", "map_overlap", "saliency_panel"]

@@ -16,7 +16,7 @@ def saliency_panel(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[
     """Draw images in the first row and each method's maps over them in the rows below.
 
     Args:
-        images: greyscale, (B, 1, H, W), any range.
+        images: grey, (B, 1, H, W), or red, green and blue, (B, 3, H, W); any range.
         maps: by method, (B, H, W) as `evidence_maps` gives them.
         titles: one an image.
     """
@@ -28,11 +28,17 @@ def saliency_panel(images: Tensor, maps: Mapping[str, Tensor], titles: Sequence[
     axes = figure.subplots(rows, columns, squeeze=False)
     heat = None
     for column in range(columns):
-        grey = images[column, 0].numpy()
-        low, high = np.quantile(grey, [0.01, 0.99])
+        picture = images[column].movedim(0, -1).numpy()
+        low, high = np.quantile(picture, [0.01, 0.99])
+        if picture.shape[-1] == 1:
+            picture = picture[..., 0]
+        else:  # matplotlib scales grey alone
+            picture, low, high = np.clip((picture - low) / max(high - low, 1e-6), 0, 1), 0.0, 1.0
+        # Under the maps colours of its own would be taken for evidence.
+        grey = picture if picture.ndim == 2 else picture.mean(axis=2)
         for row, name in enumerate(["image", *maps]):
             axis = axes[row][column]
-            axis.imshow(grey, cmap="gray", vmin=low, vmax=high)
+            axis.imshow(grey if row else picture, cmap="gray", vmin=low, vmax=high)
             if row:
                 heat = axis.imshow(maps[name][column].numpy(), cmap="coolwarm", vmin=-limit, vmax=limit, alpha=0.5)
             axis.set_xticks([])

@@ -289,3 +289,28 @@ def test_senseless_settings_are_refused_at_construction(tmp_path):
         ImageCache(tmp_path, 0)
     with pytest.raises(ValueError, match="value_range must be"):
         ImageCache(tmp_path, 16, value_range=(5, 0))
+
+
+def test_read_all_gives_the_good_images_and_what_is_the_matter_with_the_others(paths, cache, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    calls = []
+    notes, faults = cache.read_all(
+        [paths[0], tmp_path / "empty.png", paths[1], tmp_path / "gone.png"],
+        num_workers=2,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert sorted(notes) == [0, 2]
+    assert sorted(faults) == [1, 3]
+    assert "file is empty" in faults[1]
+    assert "file not found" in faults[3]
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("settings", [{"strict": True}, {"nan": "fill"}, {"frame": 0}, {"frame": "middle"}])
+def test_every_rule_of_reading_has_entries_of_its_own(paths, cache, settings, monkeypatch):
+    cache.load(paths[1])
+    other = ImageCache(cache.cache_dir, cache.size, **settings)
+    reads = count_reads(monkeypatch)
+    other.load(paths[1])
+    other.load(paths[1])
+    assert len(reads) == 1

@@ -262,6 +262,26 @@ def test_cmyk_jpeg_becomes_luminance(scan):
     assert image.notes == ("colour", "constant")
 
 
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("RGB", "image is in colour"),
+        ("RGBA", "image is in colour and transparent in places"),
+        ("LA", "image is transparent in places"),
+        ("P", "image is in the colours of a palette"),
+    ],
+)
+def test_strict_refuses_all_but_one_channel_of_grey(scan, mode, words):
+    message = refuse(save(scan, Image.new(mode, (8, 8))), strict=True)
+    assert message == f"{words}; strict takes one channel of grey alone. Convert the file, or leave strict off"
+
+
+@pytest.mark.parametrize("levels", [noise((16, 16)), noise((16, 16), np.uint16), noise((16, 16)) > 127], ids=str)
+def test_strict_takes_grey_of_every_depth(scan, levels):
+    path = save(scan, Image.fromarray(levels))
+    np.testing.assert_array_equal(read_radiograph(path, 16, strict=True).levels, read_radiograph(path, 16).levels)
+
+
 # --- EXIF orientation ------------------------------------------------------------------------------------------------
 
 UPRIGHT = np.kron(np.array([[0, 80], [160, 240]], dtype=np.uint8), np.ones((16, 16), dtype=np.uint8))
@@ -497,7 +517,7 @@ def test_deflated_dicom_is_refused(scan):
 def test_unknown_compression_names_a_remedy(scan):
     # JPEG XL, which no decoder of pydicom reads; the identifier has the length of the one it replaces.
     path = write_dicom(scan, RAMP16, edit={b"1.2.840.10008.1.2.1\0": b"1.2.840.10008.1.2.9\0"})
-    assert "Install pylibjpeg[all], or convert" in refuse(path)
+    assert "Install fairpool[decoders], or convert" in refuse(path)
 
 
 # --- files that are no image -----------------------------------------------------------------------------------------
@@ -625,6 +645,11 @@ def test_flipped_bytes_end_in_an_image_or_a_refusal_and_nothing_else(scan, kind)
         (16, {"value_range": (1, 1)}),
         (16, {"value_range": (0, float("nan"))}),
         (16, {"value_range": (1,)}),
+        (16, {"strict": "yes"}),
+        (16, {"nan": "drop"}),
+        (16, {"frame": -1}),
+        (16, {"frame": "last"}),
+        (16, {"frame": True}),
     ],
 )
 def test_senseless_settings_are_refused(scan, size, options):

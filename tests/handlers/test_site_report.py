@@ -255,3 +255,22 @@ def test_metrics_of_a_report_bear_the_slugs():
     assert metrics["fpr_gap"] == metrics["eodds_gap"] == pytest.approx(0.2)
     assert "fnr/y" not in metrics
     assert "deo" not in metrics
+
+
+@pytest.mark.parametrize("decollate", [False, True])
+@pytest.mark.parametrize("threshold", [0.5, 0.3])
+def test_a_network_that_ends_in_a_softmax_reports_as_its_logits_once_that_is_said(cases, decollate, threshold):
+    options = {"threshold": threshold, "keep_predictions": True}
+    logits, shares = SiteReport(SITES, **options), SiteReport(SITES, from_logits=False, **options)
+    expected = evaluate(cases, logits, decollate=decollate).state.metrics
+    assert evaluate(cases, shares, decollate=decollate, network=nn.Softmax(dim=1)).state.metrics == expected
+    kept, reference = shares.predictions(), logits.predictions()
+    np.testing.assert_allclose(kept["probability"], reference["probability"], atol=1e-6)
+
+
+@pytest.mark.parametrize("decollate", [False, True])
+def test_a_softmax_in_place_of_logits_is_refused_and_the_reverse_too(cases, decollate):
+    with pytest.raises(ValueError, match="sum to 1, so they are no logits"):
+        evaluate(cases, SiteReport(SITES), decollate=decollate, network=nn.Softmax(dim=1))
+    with pytest.raises(ValueError, match="so they are no probabilities"):
+        evaluate(cases, SiteReport(SITES, from_logits=False), decollate=decollate)

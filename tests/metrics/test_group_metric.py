@@ -1,5 +1,7 @@
 """The MONAI metric is the two pure functions over batches."""
 
+import warnings
+
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -98,3 +100,76 @@ def test_the_package_imports_the_metric_when_it_is_asked_for():
     assert fairpool.metrics.GroupMetric is GroupMetric
     with pytest.raises(AttributeError, match="no attribute 'NoSuchName'"):
         fairpool.metrics.NoSuchName  # noqa: B018
+
+
+# --- logits and probabilities ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3, 0.8])
+@pytest.mark.parametrize("num_classes", [1, 2, 3])
+def test_probabilities_decide_as_their_logits(num_classes, threshold):
+    logits = torch.randn(200, num_classes)
+    shares = logits.sigmoid() if num_classes == 1 else logits.softmax(dim=1)
+    for dtype in (torch.float32, torch.float64):
+        expected = decisions(logits.to(dtype), threshold)
+        assert torch.equal(decisions(shares.to(dtype), threshold, from_logits=False), expected)
+    labels, groups = torch.randint(0, max(num_classes, 2), (200,)), torch.randint(0, 3, (200,))
+    metric = GroupMetric(3, max(num_classes, 2), threshold, from_logits=False)
+    metric(shares, labels, groups)
+    reference = GroupMetric(3, max(num_classes, 2), threshold)
+    reference(logits, labels, groups)
+    assert torch.equal(metric.counts, reference.counts)
+
+
+@pytest.mark.parametrize("num_classes", [2, 5])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_probabilities_in_place_of_logits_are_refused(num_classes, dtype):
+    shares = torch.randn(30, num_classes).softmax(dim=1).to(dtype)
+    metric = GroupMetric(2, num_classes)
+    if dtype != torch.bfloat16:  # its sums are off by more than logits would be by chance
+        with pytest.raises(ValueError, match="all 30 rows of predictions are non-negative and sum to 1"):
+            metric(shares, torch.zeros(30), torch.zeros(30, dtype=torch.int64))
+        assert metric.counts.sum() == 0
+
+
+def test_logits_that_sum_to_one_are_taken_while_one_is_negative():
+    first = torch.randn(30) * 3
+    assert decisions(torch.stack([first, 1 - first], dim=1)).shape == (30,)
+
+
+@pytest.mark.parametrize("logits", [[[0.0, 1.0], [1.0, 0.0]], [[0.3, 0.7]]], ids=["decisions", "one row"])
+def test_what_may_be_logits_is_taken(logits):
+    assert decisions(torch.tensor(logits))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        ([0.2, 1.5], r"lie in 0\.2\.\.1\.5, so they are no probabilities"),
+        ([[-0.5], [0.5]], r"lie in -0\.5\.\.0\.5, so they are no probabilities"),
+        ([[0.5, 0.9], [0.5, 0.5]], "do not sum to 1"),
+    ],
+)
+def test_logits_in_place_of_probabilities_are_refused(predictions, message):
+    with pytest.raises(ValueError, match=message):
+        decisions(torch.tensor(predictions), from_logits=False)
+
+
+def test_single_outputs_that_all_lie_in_0_to_1_are_warned_of_once_they_are_many():
+    metric, labels, groups = GroupMetric(2), torch.zeros(30), torch.zeros(30, dtype=torch.int64)
+    metric(torch.rand(30), labels, groups)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metric.aggregate()  # thirty may be chance
+    metric(torch.rand(30, 1), labels, groups)
+    with pytest.warns(UserWarning, match=r"all 60 predictions lie in 0\.\.1.* pass from_logits=False"):
+        metric.aggregate()
+    metric(torch.tensor([-0.1]), labels[:1], groups[:1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metric.aggregate()
+
+
+def test_no_sample_is_no_contradiction():
+    assert decisions(torch.zeros(0, 2)).shape == (0,)
+    assert decisions(torch.zeros(0), from_logits=False).shape == (0,)

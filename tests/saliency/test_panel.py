@@ -51,3 +51,16 @@ def test_a_panel_of_any_number_of_images_becomes_a_picture(number):
     file = io.BytesIO()
     figure.savefig(file, format="png")
     assert file.getvalue().startswith(b"\x89PNG")
+
+
+def test_colour_images_are_drawn_in_colour_and_stretched_alike_in_all_channels():
+    images = torch.zeros(3, 3, 16, 16)
+    images[:, 0] = torch.linspace(-2, 2, 16)  # red rises from left to right
+    top, row = panels(saliency_panel(images, {"fairalm": MAPS["fairalm"]}, TITLES))
+    shown = top[0].images[0].get_array()
+    assert shown.shape == (16, 16, 3)
+    assert shown[0, 0, 0] == 0
+    assert shown[0, -1, 0] == 1
+    np.testing.assert_array_equal(shown[..., 1], np.full((16, 16), shown[0, 0, 1]))
+    np.testing.assert_array_equal(row[0].images[1].get_array(), MAPS["fairalm"][0])
+    assert row[0].images[0].get_array().shape == (16, 16)  # grey below the map, whose colours are the evidence

@@ -3,8 +3,10 @@
 import pickle
 
 import numpy as np
+import pydicom
 import pytest
 import torch
+from dicom_files import write_dicom
 from monai.bundle import ConfigParser
 from monai.data import CacheDataset, DataLoader, MetaTensor
 from monai.transforms import Compose
@@ -89,6 +91,31 @@ def test_declared_range_reaches_the_reader(tmp_path):
     Image.fromarray(stored).save(tmp_path / "grey.png")
     image = LoadRadiographd("image", 8, value_range=(0, 4000))({"image": tmp_path / "grey.png"})["image"]
     torch.testing.assert_close(image, torch.full((1, 8, 8), 0.25), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"strict": True}, r"row 2 \(bern\): image is in colour; strict takes"),
+        ({"frame": 5}, r"row 2 \(bern\): DICOM holds 3 frames, so there is no frame 5"),
+        ({}, r"row 2 \(bern\): DICOM holds 3 frames; expected one image"),
+    ],
+)
+def test_settings_of_reading_reach_the_reader(tmp_path, settings, message):
+    path = tmp_path / "image"
+    if settings.get("strict"):
+        Image.new("RGB", (8, 8)).save(path, "PNG")
+    else:
+        write_dicom(path, frames=3)
+    with pytest.raises(DataError, match=message):
+        LoadRadiographd("image", 8, **settings)({"image": path, "row": 2, "site_name": "bern"})
+
+
+def test_a_volumes_middle_frame_is_loaded_with_its_holes_filled(tmp_path):
+    path = write_dicom(tmp_path / "image", frames=3)
+    load = LoadRadiographd("image", 32, frame="middle", nan="fill")
+    stored = pydicom.dcmread(path).pixel_array[1]
+    np.testing.assert_allclose(load({"image": path})["image"][0].numpy(), stored / 65535, atol=1e-5)
 
 
 def test_bundle_config_builds_it_and_the_cache_is_filled(path, levels, tmp_path):

@@ -1,0 +1,128 @@
+"""Association of two columns, against scipy and scikit-learn, and the coverage of its interval by simulation."""
+
+import numpy as np
+import pytest
+from scipy.stats import entropy
+from scipy.stats.contingency import association as scipy_association
+from sklearn.metrics import mutual_info_score
+
+from fairpool.audit.association import _noncentral_limits, contingency, cramers_v, measure_association
+
+
+def draw(prevalences, images, rng, *, per_patient=1, alike=0.0):
+    """Sites, labels and patients; a share of the patients has one label in all images."""
+    sites, labels, patients = [], [], []
+    for site, (share, number) in enumerate(zip(prevalences, images, strict=True)):
+        for _ in range(number // per_patient):
+            drawn = rng.random(per_patient) < share
+            if rng.random() < alike:
+                drawn[:] = drawn[0]
+            patient = patients[-1] + 1 if patients else 0
+            sites += [site] * per_patient
+            labels += drawn.astype(int).tolist()
+            patients += [patient] * per_patient
+    return sites, labels, patients
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (4, 2), (3, 5)])
+def test_v_is_scipys(shape):
+    table = np.random.default_rng(1).integers(1, 40, shape)
+    assert cramers_v(table) == pytest.approx(scipy_association(table, method="cramer"))
+
+
+def test_bergsmas_correction_is_worked_by_hand():
+    # n = 40, chi-squared = 40 (0.5 - 0.25)^2 / 0.25 * ... : phi^2 = 0.25, so corrected phi^2 = 0.25 - 1 / 39
+    table = np.array([[15, 5], [5, 15]])
+    expected = np.sqrt((0.25 - 1 / 39) / (1 - 1 / 39))
+    assert cramers_v(table, corrected=True) == pytest.approx(expected)
+    assert cramers_v(table) == pytest.approx(0.5)
+
+
+def test_mutual_information_is_scikit_learns_in_bits():
+    sites, labels, patients = draw([0.2, 0.5, 0.9], [50, 60, 70], np.random.default_rng(2))
+    found = measure_association(sites, labels, patients)
+    assert found.bits == pytest.approx(mutual_info_score(sites, labels) / np.log(2))
+    assert found.entropy_share == pytest.approx(found.bits / entropy(np.bincount(labels), base=2))
+
+
+def test_the_noncentral_limits_are_those_of_the_r_package_statpsych():
+    # ci.cramer(.05, 19.21, 2, 3, 200) of its manual: 0.1601 to 0.4417
+    low, high = _noncentral_limits(19.21, 2)
+    assert (np.sqrt(low / 200), np.sqrt(high / 200)) == pytest.approx((0.1601, 0.4417), abs=1e-4)
+
+
+def test_perfect_confounding_is_1_and_tells_the_whole_label():
+    found = measure_association(["a"] * 20 + ["b"] * 20, [0] * 20 + [1] * 20, range(40))
+    assert (found.cramers_v, found.corrected_v, found.high) == pytest.approx((1, 1, 1))
+    assert found.low < 0.9  # forty images do not prove it
+    assert (found.bits, found.entropy_share) == pytest.approx((1, 1))
+
+
+def test_one_value_only_has_no_association():
+    found = measure_association(["a"] * 10, [0, 1] * 5, range(10))
+    assert found.num_values == (1, 2)
+    assert found.cramers_v is found.low is found.bits is None
+
+
+def test_too_few_patients_have_no_interval():
+    found = measure_association(["a"] * 4 + ["b"] * 4, [0, 1] * 4, [1, 1, 1, 1, 2, 2, 2, 2])
+    assert found.cramers_v == 0
+    assert found.low is found.high is None
+
+
+def test_copies_of_every_image_widen_nothing_and_do_not_narrow_the_interval():
+    rng = np.random.default_rng(3)
+    sites, labels, patients = draw([0.3, 0.5, 0.6], [60, 60, 60], rng)
+    single = measure_association(sites, labels, patients)
+    copied = measure_association(sites * 5, labels * 5, patients * 5)
+    assert copied.design_effect == pytest.approx(5, rel=0.25)
+    assert copied.corrected_v == pytest.approx(single.corrected_v, abs=0.03)
+    assert (copied.low, copied.high) == pytest.approx((single.low, single.high), abs=0.03)
+
+
+def test_columns_that_are_exchanged_have_the_same_v_and_bits():
+    sites, labels, patients = draw([0.2, 0.7], [60, 90], np.random.default_rng(4))
+    one, other = measure_association(sites, labels, patients), measure_association(labels, sites, patients)
+    assert (one.cramers_v, one.bits, one.corrected_v) == pytest.approx((other.cramers_v, other.bits, other.corrected_v))
+
+
+def test_names_of_the_values_do_not_matter():
+    sites, labels, patients = draw([0.2, 0.7], [60, 90], np.random.default_rng(5))
+    names = np.array(["zürich", "$a$"])[sites]
+    assert contingency(names, labels)[::-1].tolist() == contingency(sites, labels).tolist()
+    assert measure_association(names, labels, patients).low == pytest.approx(
+        measure_association(sites, labels, patients).low, abs=0.02
+    )
+
+
+SETTINGS = [
+    ([0.5, 0.5], [60, 60], 1, 0.0),
+    ([0.45, 0.55], [300, 300], 1, 0.0),
+    ([0.2, 0.8], [60, 60], 1, 0.0),
+    ([0.02, 0.98], [60, 60], 1, 0.0),
+    ([0.35, 0.45, 0.55, 0.65], [300, 180, 90, 30], 1, 0.0),
+    (np.linspace(0.2, 0.8, 20), [30] * 20, 1, 0.0),
+    (np.linspace(0.2, 0.8, 20), [6] * 20, 1, 0.0),
+    ([0.5] * 20, [30] * 20, 1, 0.0),
+    ([0.35, 0.65], [60, 60], 3, 0.7),
+    ([0.35, 0.45, 0.55, 0.65], [300, 180, 90, 30], 3, 0.7),
+    (np.linspace(0.2, 0.8, 20), [30] * 20, 3, 0.7),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("prevalences", "images", "per_patient", "alike"), SETTINGS)
+def test_the_interval_holds_the_true_v_in_at_least_92_percent(prevalences, images, per_patient, alike):
+    rng = np.random.default_rng(6)
+    shares = np.array(images) / sum(images)
+    true = scipy_association(
+        np.rint(1e7 * np.stack([(1 - np.array(prevalences)) * shares, prevalences * shares], 1)).astype(int), "cramer"
+    )
+    held, widths, trials = 0, [], 300
+    for trial in range(trials):
+        columns = draw(prevalences, images, rng, per_patient=per_patient, alike=alike)
+        found = measure_association(*columns, resamples=300, seed=trial)
+        held += found.low - 1e-6 <= true <= found.high + 1e-6
+        widths.append(found.high - found.low)
+    print(f"V {true:.2f}: {100 * held / trials:.1f} %, width {np.mean(widths):.2f}")
+    assert held / trials >= 0.92
