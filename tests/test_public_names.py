@@ -35,7 +35,7 @@ DESIGNED = {
     "fairpool.posterior": ["fairalm_posterior", "exact_posterior"],
     "fairpool.selection": ["select_nvp"],
     "fairpool.postprocessing": ["SiteThresholds", "fit_thresholds", "postprocess_predictions"],
-    "fairpool.data": ["balanced_sampler"],
+    "fairpool.data": ["CellBatchSampler", "balanced_sampler"],
     "fairpool.transforms": [
         "EncodeGroupsd",
         "IntersectGroupsd",

@@ -135,7 +135,7 @@ def advise_on_images(
             found.append(Advice("duplicates", "note", text))
         if near["all"]:
             verb = "pair of images looks" if near["all"] == 1 else "pairs of images look"
-            text = f"{near['all']} {verb} nearly the same; `fairpool duplicates` names them"
+            text = f"{near['all']} {verb} nearly the same (fairpool duplicates names them)"
             found.append(Advice("near_duplicates", "note", text))
     return found
 

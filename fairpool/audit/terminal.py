@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 __all__ = ["show_audit"]
 
-_LEVELS = {"stop": "stop", "care": "care", "risk": "risk", "note": "note"}
-
 
 def show_audit(audit: Audit, console: "Console") -> None:
     """Print an audit."""
@@ -34,7 +32,7 @@ def show_audit(audit: Audit, console: "Console") -> None:
         console.print(table)
     line("Advice")
     for sentence in audit.advice:
-        line(f"  {_LEVELS[sentence.level]}: {sentence.text}.")
+        line(f"  {sentence.level}: {sentence.text}.")
     for reason in audit.verdict.reasons:
         line(f"  {audit.constraint}: {reason}.")
     line(verdict_line(audit))

@@ -139,7 +139,7 @@ def _separability(audit: Audit) -> TextTable:
         if len(left_out) > 60:
             left_out = f"without {len(found.left_out)} sites"
         rows.append((name, f"{found.auc:.2f}{spread}", within, left_out))
-    header = ("told", "AUC", "AUC among equals", "")
+    header = ("told", "AUC", "AUC among equals", "remark")
     note = (
         "Five folds by patient, mean ± standard deviation over the folds; several sites: each against the rest. 0.5 is "
         "chance. Among equals: only images of one label (for the site) or of one site (for the label) are compared."

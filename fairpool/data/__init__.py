@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "CellBatchSampler": "cell_batches",
     "Duplicates": "duplicates",
     "ImageCache": "image_cache",
     "Pool": "pool",
@@ -35,6 +36,7 @@ _HOME = {
     "split_by_patient": "splits",
     "synthesize_celeba": "synthetic_celeba",
     "synthesize_imsitu": "synthetic_imsitu",
+    "synthesize_mri": "synthetic_mri",
     "synthesize_tuberculosis": "synthetic_tuberculosis",
     "validate_manifest": "manifest_schema",
     "write_table": "tables",

@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fairpool.handlers.optimizer_steps import OptimizerStepHandler, refuse_nonfinite
 from fairpool.losses.binding import GroupLoss
-from fairpool.losses.first_batch import check_groups
-from fairpool.losses.surrogates import as_plain
+from fairpool.losses.group_ids import as_group_ids
 
 __all__ = ["FairALMHandler", "groups_of"]
 
@@ -29,6 +27,7 @@ class FairALMHandler(OptimizerStepHandler):
     Raises:
         TypeError: ``loss`` is not one of `fairpool.losses`.
 
+    >>> import torch
     >>> from fairpool import EqualOpportunity, FairALMLoss
     >>> loss = FairALMLoss(torch.nn.CrossEntropyLoss(), EqualOpportunity(), num_groups=2)
     >>> handlers = [FairALMHandler(loss, group_key="site")]
@@ -86,7 +85,7 @@ def groups_of(batch: Any, group_key: str) -> Tensor:
 
     Raises:
         KeyError: the batch has no such key.
-        TypeError: the values are not integers.
+        TypeError, ValueError: the values are not one integer a sample, see `as_group_ids`.
     """
     if not isinstance(batch, Mapping) or group_key not in batch:
         keys = ", ".join(f'"{key}"' for key in batch) if isinstance(batch, Mapping) else type(batch).__name__
@@ -94,13 +93,4 @@ def groups_of(batch: Any, group_key: str) -> Tensor:
             f'"{group_key}" is not a batch key (found: {keys}). Put the encoded site of every sample into the dataset '
             "before batching; a key that the first sample lacks, or that only a MetaTensor's meta holds, is lost there."
         )
-    values = batch[group_key]
-    if not isinstance(values, Tensor):
-        if isinstance(values, (list, tuple)) and values and isinstance(values[0], str):
-            raise TypeError(f'batch["{group_key}"] holds text such as {values[0]!r}; encode sites as integers 0..K-1.')
-        values = torch.as_tensor(values)
-    groups = as_plain(values).reshape(-1)
-    if groups.dtype != torch.int64:
-        check_groups(groups[:0], 1)  # the dtype alone: no look at the values, so no wait for the device
-        groups = groups.long()
-    return groups
+    return as_group_ids(batch[group_key], f'batch["{group_key}"]')

@@ -169,7 +169,7 @@ def test_an_empty_partition_is_refused(tree):
 def test_an_attribute_file_that_ends_early_is_refused(tree, lines):
     file = tree / "list_attr_celeba.txt"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:lines]))
-    with pytest.raises(DataError, match="announces 60 .* lists 0|line 2 .* has 0 names|line 1 .* number of images"):
+    with pytest.raises(DataError, match=r"announces 60 .* lists 0|line 2 .* has 0 names|line 1 .* number of images"):
         read_celeba(tree)
 
 
