@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "evaluate_checkpoint"]
 
-_ARCHITECTURE = ("image_size", "value_range", "block_inplanes")
+_ARCHITECTURE = ("image_size", "value_range", "block_inplanes", "frame")
+_WORDS = {"nan": ("raise", "fill"), "frame": ("middle",)}
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ def evaluate_checkpoint(
     overrides = settings.get("overrides") if isinstance(settings, dict) else None
     if not isinstance(overrides, dict) or not isinstance(overrides.get("image_size"), int):
         raise CheckpointError("the checkpoint's settings name no image_size: give the model.pt of a run.")
-    # Only numbers enter the configuration: text from a file could be an expression.
+    # Only numbers and known words enter the configuration: text from a file could be an expression.
     wanted = {key: overrides[key] for key in _ARCHITECTURE if _is_numeric(overrides.get(key))}
+    wanted |= {key: overrides[key] for key, words in _WORDS.items() if overrides.get(key) in words}
     try:
         bundle = find_bundle(str(settings.get("pipeline")))
     except ValueError:
@@ -103,7 +105,8 @@ def evaluate_checkpoint(
     if unknown == "raise":
         vocabulary.encode(names, rows=records["row"].tolist())
     sites = vocabulary.extended(names) if unknown == "name" else vocabulary
-    cache = ImageCache(default_cache_dir(), wanted["image_size"], value_range=wanted.get("value_range"))
+    reading = {key: wanted[key] for key in ("value_range", "nan", "frame") if key in wanted}
+    cache = ImageCache(default_cache_dir(), wanted["image_size"], **reading)
     rows = records["row"].tolist()
     cache.prepare(
         records["image"].tolist(), describe=lambda i: f"row {rows[i]} ({names[i]})", num_workers=2, progress=progress

@@ -1,5 +1,6 @@
 """Run a study: every method and seed that is not there yet as a flat MLflow run, then one summary over all of them."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fairpool.constraints import CONSTRAINTS
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from fairpool.data.pool import Pool
 
-__all__ = ["RunResult", "Study", "StudyObserver", "prepare_data", "run_methods", "run_study"]
+__all__ = ["RunResult", "Study", "StudyObserver", "prepare_data", "run_methods", "run_study", "without_excluded"]
 
 
 def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], str]:
@@ -30,6 +31,7 @@ def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], s
 
     client, experiment_id = open_experiment(study.tracking_uri, study.bundle.name)
     pool, notes = prepare_data(study, observer)
+    study = without_excluded(study, pool)
     fingerprint = pool.fingerprint()
     identity = study.identity(fingerprint)
     folder = study.output_dir / identity
@@ -90,12 +92,19 @@ def prepare_data(study: Study, observer: StudyObserver) -> tuple["Pool", list[st
             _check_losses(study, first)
             notes = pool.notes()
             notes += parsed("prepare")(observer.images)
+            study = without_excluded(study, first)
         elif first.digests is not None:
             pool.check_equal_images(first.digests)  # another seed, another split
     assert first is not None  # a study has at least one seed
     for sentence in notes:
         observer.note(sentence)
     return first, notes
+
+
+def without_excluded(study: Study, pool: "Pool") -> Study:
+    """The study whose every run leaves out the rows that the pool's ``prepare`` has left out."""
+    excluded = {key: rows for key, rows in getattr(pool, "excluded", {}).items() if rows}
+    return replace(study, overrides={**study.overrides, **excluded}) if excluded else study
 
 
 def _check_events(name: str, pool: "Pool") -> None:

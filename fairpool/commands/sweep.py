@@ -80,7 +80,7 @@ def sweep(
     small); the first trial has the pipeline's own. What is given as KEY=VALUE is not tried. Trials are kept in sweep.db
     below --output: the same command again continues, more --trials extend it, and several may run at the same time.
     """
-    from fairpool.experiment import prepare_data
+    from fairpool.experiment import prepare_data, without_excluded
     from fairpool.sweep import Sweep, run_trials, search_space
     from fairpool.sweep_progress import TrialTerminal
     from fairpool.tracking import open_experiment
@@ -124,7 +124,8 @@ def sweep(
         if "synthetic" in overlays:
             tried = Sweep(with_synthetic_data(study, terminal), space, tried.gap)
         client, experiment_id = open_experiment(study.tracking_uri, study.bundle.name)
-        fingerprint = prepare_data(tried.study, terminal)[0].fingerprint()
+        pool, _ = prepare_data(tried.study, terminal)
+        tried, fingerprint = Sweep(without_excluded(tried.study, pool), space, tried.gap), pool.fingerprint()
         if jobs == 1:
             run_trials(tried, fingerprint, trials, client, experiment_id, terminal)
     if jobs > 1:

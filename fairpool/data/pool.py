@@ -18,6 +18,7 @@ from fairpool.data.items import as_items
 from fairpool.data.manifest import read_manifest
 from fairpool.data.splits import SECTIONS, check_split, split_by_patient
 from fairpool.data.tuberculosis import read_tuberculosis
+from fairpool.data.unreadable import account_for_skipped
 from fairpool.data.vocabulary import SiteVocabulary
 from fairpool.errors import DataError
 
@@ -41,6 +42,9 @@ class Pool:
             them the id -1, which enters no rate and no constraint, "raise" refuses them.
         max_groups: most sites that are believed.
         ignore_label: label whose records are left out, such as -1; None leaves none out.
+        exclude_rows: row numbers of ``records`` that are left out after the split, which stays as it would be: those of
+            images that cannot be read, see `prepare`.
+        exclude_test_rows: the same of ``test_records``.
     Raises:
         DataError: a site or label is missing or doubtful, the pool supports no comparison between sites, a section is
             empty, or a patient is in both tables.
@@ -50,6 +54,8 @@ class Pool:
     Attributes:
         records: all records with a column ``section``.
         digests: of each record's image, once `prepare` has read them; None before.
+        excluded: rows that are left out, as the arguments ``exclude_rows`` and ``exclude_test_rows`` of another pool of
+            the same records; `prepare` adds to them.
         label_names: what labels 0 and 1 mean, for figures; a pipeline may set its own.
         vocabulary: the pool's sites: those a constraint may name.
         all_sites: the same, then the sites that occur only in ``test_records``.
@@ -67,6 +73,8 @@ class Pool:
         unknown: str = "name",
         max_groups: int = MAX_SITES,
         ignore_label: int | None = None,
+        exclude_rows: Sequence[int] = (),
+        exclude_test_rows: Sequence[int] = (),
     ) -> None:
         if unknown not in _UNKNOWN:
             raise ValueError(f"unknown must be one of {', '.join(_UNKNOWN)}; got {unknown!r}.")
@@ -107,6 +115,12 @@ class Pool:
                     "never saw. If each hospital counts its own patients, put the site before the number."
                 )
             records = pd.concat([records, test_records.assign(section="test", is_external=True)], ignore_index=True)
+        is_excluded = records["row"].isin(exclude_rows) & ~records["is_external"]
+        is_excluded |= records["row"].isin(exclude_test_rows) & records["is_external"]
+        if is_excluded.any():
+            records = records[~is_excluded].reset_index(drop=True)
+            check_pool(records[~records["is_external"]], max_groups=max_groups)
+        self.excluded = {"exclude_rows": list(exclude_rows), "exclude_test_rows": list(exclude_test_rows)}
         self.records = records
         self.all_sites = self.vocabulary if unknown == "keep" else self.vocabulary.extended(records["site"])
         for section in SECTIONS:
@@ -118,7 +132,7 @@ class Pool:
                     f"{test_frac}"
                 )
                 raise DataError(f"the {section} section is empty: {cause}.")
-        self._has_split = has_split
+        self._has_split, self._max_groups = has_split, max_groups
         self._items = as_items(records, records, self.all_sites, unknown="keep")
 
     def section(self, name: str) -> list[dict[str, Any]]:
@@ -176,6 +190,11 @@ class Pool:
         cache_dir: str | os.PathLike[str] | None,
         *,
         value_range: tuple[float, float] | None = None,
+        strict: bool = False,
+        nan: str = "raise",
+        frame: int | str | None = None,
+        on_error: str = "raise",
+        max_skipped: float = 0.05,
         num_workers: int = 2,
         progress: Progress | None = None,
     ) -> list[str]:
@@ -185,20 +204,42 @@ class Pool:
             size: and the next two as for `LoadRadiographd`; what is read here is found there.
             cache_dir: see ``size``.
             value_range: see ``size``.
+            strict: see ``size``.
+            nan: see ``size``.
+            frame: see ``size``.
+            on_error: "raise" refuses the data where an image cannot be used; "skip" leaves such images out of the pool,
+                counts them by site and label in the sentences, and puts their rows into ``excluded``.
+            max_skipped: largest share of a site's images that may be left out.
             num_workers: threads.
             progress: called with (done, total).
         Returns:
             sentences for the report: how many images of each site were converted and how, equal images across sites.
         Raises:
-            DataError: images that cannot be used, all of them named by row and site; or equal images in two sections,
-                or with two labels.
+            DataError: images that cannot be used, all of them named by row and site, or more of them than may be left
+                out; or equal images in two sections, or with two labels.
+            ValueError: ``on_error`` is another word, or ``max_skipped`` no share.
         """
-        cache = ImageCache(cache_dir, size, value_range=value_range)
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f'on_error must be "raise" or "skip", got {on_error!r}.')
+        cache = ImageCache(cache_dir, size, value_range=value_range, strict=strict, nan=nan, frame=frame)
         rows, sites = self._name_rows().tolist(), self.records["site"].tolist()
         images = self.records["image"].tolist()
-        notes = cache.prepare(
-            images, describe=lambda i: f"row {rows[i]} ({sites[i]})", num_workers=num_workers, progress=progress
-        )
+
+        def describe(index: int) -> str:
+            return f"row {rows[index]} ({sites[index]})"
+
+        skipped: list[str] = []
+        if on_error == "raise":
+            notes = cache.prepare(images, describe=describe, num_workers=num_workers, progress=progress)
+        else:
+            notes, faults = cache.read_all(images, num_workers=num_workers, progress=progress)
+            labels = self.records["label"].tolist()
+            skipped = account_for_skipped(sites, labels, faults, max_share=max_skipped, describe=describe)
+            if faults:
+                self._leave_out(list(faults))
+                kept = [index for index in range(len(images)) if index not in faults]
+                notes = {new: notes[old] for new, old in enumerate(kept)}
+                images, sites = [images[old] for old in kept], [sites[old] for old in kept]
         converted = Counter((note, sites[i]) for i, found in notes.items() for note in found)
         sentences = [f'{count} images of site "{site}": {note}' for (note, site), count in sorted(converted.items())]
         # Blank images are listed as such; that they are alike says nothing of their patients.
@@ -206,7 +247,22 @@ class Pool:
             f"blank {i}" if "constant" in notes[i] else hashlib.sha256(cache.load(image).levels.tobytes()).hexdigest()
             for i, image in enumerate(images)
         ]
-        return sentences + self.check_equal_images(self.digests)
+        return skipped + sentences + self.check_equal_images(self.digests)
+
+    def _leave_out(self, positions: list[int]) -> None:
+        """Drop records by their position, and refuse what then is no pool any more."""
+        lost = self.records.iloc[positions]
+        for key, rows in (
+            ("exclude_rows", lost["row"][~lost["is_external"]]),
+            ("exclude_test_rows", lost["row"][lost["is_external"]]),
+        ):
+            self.excluded[key] = sorted({*self.excluded[key], *map(int, rows)})
+        self.records = self.records.drop(index=lost.index).reset_index(drop=True)
+        check_pool(self.records[~self.records["is_external"]], max_groups=self._max_groups)
+        for section in SECTIONS:
+            if not (self.records["section"] == section).any():
+                raise DataError(f"the {section} section is empty: none of its images can be used.")
+        self._items = as_items(self.records, self.records, self.all_sites, unknown="keep")
 
     def _name_rows(self) -> pd.Series:
         """Row numbers for messages: those of a separate test table say so, for it counts from 1 again."""
