@@ -1,7 +1,9 @@
 """The command line: gathers the commands. Exit status 0 done, 1 failed, 2 wrong usage."""
 
 import os
+import signal
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -20,6 +22,7 @@ from fairpool.commands.run import run
 from fairpool.commands.select import select
 from fairpool.commands.split import split
 from fairpool.commands.sweep import sweep
+from fairpool.commands.sync import sync
 from fairpool.commands.synthesize import synthesize
 from fairpool.commands.table import table
 from fairpool.commands.ui import ui
@@ -53,6 +56,7 @@ _COMMANDS = (
     duplicates,
     synthesize,
     download,
+    sync,
     ui,
 )
 for command in _COMMANDS:
@@ -61,7 +65,11 @@ app.add_typer(manifest)
 
 
 def main() -> None:
-    """Run the command line; a failure that fairpool names is one sentence and status 1, without a traceback."""
+    """Run the command line; a failure that fairpool names is one sentence and status 1, without a traceback.
+
+    A scheduler's SIGTERM is taken as Ctrl-C: runs are marked as killed, and the same command continues.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         # In this mode typer returns the status of an Exit, 130 for Ctrl-C, instead of raising it.
         status = app(standalone_mode=False) or 0
@@ -77,6 +85,10 @@ def main() -> None:
     if status == 130:
         typer.echo("Interrupted; the same command continues.", err=True)
     sys.exit(status)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _exit_on_click_error(error: Exception) -> None:

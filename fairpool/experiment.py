@@ -1,5 +1,6 @@
 """Run a study: every method and seed that is not there yet as a flat MLflow run, then one summary over all of them."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,8 @@ from fairpool.study import RunResult, Study, StudyObserver, finished_runs_of_stu
 from fairpool.study_run import StudyRun
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from fairpool.data.pool import Pool
+    from fairpool.tracking import SpoolingClient
 
 __all__ = ["RunResult", "Study", "StudyObserver", "prepare_data", "run_methods", "run_study", "without_excluded"]
 
@@ -20,44 +20,49 @@ def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], s
     """Run what is not there yet, then write the summary; the same call again continues an interrupted study.
 
     Returns:
-        the results in the order of ``study.run_keys``, and the MLflow id of the summary run.
+        the results in the order of ``study.run_keys``; MLflow's id of the summary run, "" while the store is away.
     Raises:
         DataError: the data cannot be used; nothing was trained.
-        ConnectionError: the tracking store cannot be reached, and nothing was trained; or it failed later.
+        ConnectionError: the tracking store cannot be used, and nothing was trained; one that is away, or goes away, is
+            waited for by the evidence, not by the training.
         RuntimeError: a run failed; the finished runs are kept.
     """
     from fairpool.summary import write_summary
-    from fairpool.tracking import naming_store_failures, open_experiment
+    from fairpool.tracking import SpoolingClient
 
-    client, experiment_id = open_experiment(study.tracking_uri, study.bundle.name)
-    pool, notes = prepare_data(study, observer)
-    study = without_excluded(study, pool)
-    fingerprint = pool.fingerprint()
-    identity = study.identity(fingerprint)
-    folder = study.output_dir / identity
-    with naming_store_failures(study.tracking_uri):
-        results = run_methods(study, client, experiment_id, fingerprint, observer)
+    with SpoolingClient(study.tracking_uri, study.experiment, observer.note) as client:
+        pool, notes = prepare_data(study, observer)
+        client.await_store()
+        study = without_excluded(study, pool)
+        fingerprint = pool.fingerprint()
+        results = run_methods(study, client, fingerprint, observer)
         everything = finished_runs_of_study(results)
-        summary_id = write_summary(client, experiment_id, study, identity, everything, notes, folder)
-    return results, summary_id
+        summary_id = write_summary(client, study, study.identity(fingerprint), everything, notes)
+        if waiting := client.close():
+            observer.note(f"{waiting} entries of evidence wait in the output folder: `fairpool sync` sends them later.")
+        return results, client.mlflow_run_id(summary_id) or ""
 
 
 def run_methods(
-    study: Study, client: "MlflowClient", experiment_id: str, fingerprint: str, observer: StudyObserver
+    study: Study,
+    client: "SpoolingClient",
+    fingerprint: str,
+    observer: StudyObserver,
+    tags: Mapping[str, str] | None = None,
 ) -> list[RunResult]:
     """Run what is not there yet, without a summary, on data that `prepare_data` has found good.
 
     Args:
         study: what is to be run.
         client: of the tracking store.
-        experiment_id: of the study's experiment there.
         fingerprint: of the study's pool.
         observer: shows the progress.
+        tags: of all runs.
     Returns:
         the results in the order of ``study.run_keys``.
     Raises:
         RuntimeError: a run failed; the finished runs are kept.
-        MlflowException: the store failed.
+        ConnectionError: another process is at work on one of the runs.
     """
     identity = study.identity(fingerprint)
     results = []
@@ -65,10 +70,11 @@ def run_methods(
         run_dir = study.output_dir / identity / f"{method}-seed{seed}"
         result = load_result(run_dir)
         was_there = result is not None
-        run = StudyRun(study, client, experiment_id, identity, fingerprint, method, seed, run_dir)
-        run.end_abandoned(result)
+        run = StudyRun(study, client, identity, fingerprint, method, seed, run_dir, tags or {})
         if result is None:
             result = run.train_and_test(observer, number)
+        else:
+            run.deliver()
         observer.run_finished(result, was_there=was_there)
         results.append(result)
     return results

@@ -4,21 +4,22 @@ import csv
 import io
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairpool.configurations import configuration_digest
 from fairpool.csv_cells import text_cell
 from fairpool.errors import DataError
 from fairpool.study import PLACES, RunResult, Study, StudyObserver, innermost
+from fairpool.tracking.spool import SPOOL_NAME
 from fairpool.whole_file import write_json
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from monai.bundle import ConfigWorkflow
 
     from fairpool.data.pool import Pool
+    from fairpool.tracking import SpoolingClient
 
 __all__ = ["StudyRun", "counts_table"]
 
@@ -29,18 +30,19 @@ class StudyRun:
     def __init__(
         self,
         study: Study,
-        client: "MlflowClient",
-        experiment_id: str,
+        client: "SpoolingClient",
         identity: str,
         fingerprint: str,
         method: str,
         seed: int,
         run_dir: Path,
+        tags: Mapping[str, str],
     ) -> None:
-        self.study, self.client, self.experiment_id = study, client, experiment_id
+        self.study, self.client = study, client
         self.identity, self.fingerprint = identity, fingerprint
         self.method, self.seed, self.run_dir = method, seed, run_dir
         self.run_name = f"{method}-seed{seed}"
+        self.tags = {"study": identity, "fairpool.kind": "run", **tags}
 
     def train_and_test(self, observer: StudyObserver, number: int) -> RunResult:
         """Train, test, and leave the evidence; ``number`` counts the study's runs for the observer.
@@ -49,40 +51,38 @@ class StudyRun:
             DataError: the data cannot be used.
             RuntimeError: the run failed; its MLflow run is FAILED.
         """
-        from mlflow.exceptions import MlflowException
-
         from fairpool.tracking import log_params
 
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        run = self.client.create_run(
-            self.experiment_id,
-            run_name=self.run_name,
-            tags={"study": self.identity, "fairpool.kind": "run"},
-        )
-        self.run_id = run.info.run_id
+        self.run_id = self.client.open_run(self.run_dir, self.run_name, self.tags)
+        for part in self.run_dir.glob("*.part"):  # of a process that was killed while it wrote
+            part.unlink()
+        self.client.set_status(self.run_id, "RUNNING")
         try:
-            workflow = _build(self.study, self.method, self.seed, output_dir=str(self.run_dir))
+            workflow = _build(self.study, self.method, self.seed, output_dir=str(self.run_dir), resume=True)
             log_params(self.client, self.run_id, self._params(workflow))
+            self.client.set_tag(self.run_id, "configuration", configuration_digest(workflow.parser.get()))
             result = self._train_and_test(workflow, observer, number)
         except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            with suppress(MlflowException):  # the store itself may be what failed
-                self.client.set_terminated(self.run_id, status)
+            self.client.set_terminated(self.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
             if isinstance(error, KeyboardInterrupt | SystemExit | DataError):
                 raise
-            cause = innermost(error)
-            if isinstance(cause, MlflowException):
-                raise cause from None
-            raise RuntimeError(f"{self.method}, seed {self.seed}: {cause}") from error
+            raise RuntimeError(f"{self.method}, seed {self.seed}: {innermost(error)}") from error
         self.client.set_terminated(self.run_id, "FINISHED")
         return result
+
+    def deliver(self) -> None:
+        """Send what a process that ended too early has left of a finished run."""
+        if (self.run_dir / SPOOL_NAME).is_file():
+            self.client.set_terminated(self.client.open_run(self.run_dir, self.run_name, self.tags), "FINISHED")
 
     def _train_and_test(self, workflow: "ConfigWorkflow", observer: StudyObserver, number: int) -> RunResult:
         from ignite.engine import Events
 
         from fairpool.checkpoints import save_model
-        from fairpool.handlers import EvidenceLogger
+        from fairpool.handlers import EvidenceLogger, ExactResume
         from fairpool.losses import FairALMLoss
+        from fairpool.saved_states import remove_states
         from fairpool.tracking import log_metrics
 
         parsed = workflow.parser.get_parsed_content
@@ -94,10 +94,13 @@ class StudyRun:
         trainer.add_event_handler(
             Events.EPOCH_COMPLETED, lambda engine: observer.epoch(engine.state.epoch, evaluator.state.metrics)
         )
+        resume = next((part for part in parsed("train#handlers") if isinstance(part, ExactResume)), None)
+        if resume is not None:
+            resume.note = lambda sentence: observer.note(f"{self.method}, seed {self.seed}: {sentence}")
         observer.run_started(number, len(self.study.run_keys), self.method, self.seed, trainer.state.max_epochs)
         start = time.monotonic()
         workflow.run()
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - start if resume is None else resume.seconds
 
         # The model of the last, annealed epoch is reported, so that a run's latest val/... and its test/... are of one
         # model. The best epoch by validation stays in best.pt: on a confounded pool a handful of cases picks it.
@@ -123,7 +126,7 @@ class StudyRun:
         result = RunResult(
             method=self.method,
             seed=self.seed,
-            run_id=self.run_id,
+            run_id=self.client.mlflow_run_id(self.run_id) or "",
             sites=list(pool.all_sites.names),
             slugs=list(slugs),
             validation=validation,
@@ -135,8 +138,7 @@ class StudyRun:
             output_dir=str(self.run_dir),
         )
         write_json(self.run_dir / "result.json", asdict(result))
-        for checkpoint in self.run_dir.glob("checkpoint_*.pt"):
-            checkpoint.unlink()  # the optimizer's state is of no use to a finished run
+        remove_states(self.run_dir)  # the optimizer's state is of no use to a finished run
         return result
 
     def _params(self, workflow: "ConfigWorkflow") -> dict[str, Any]:
@@ -148,18 +150,6 @@ class StudyRun:
             "data": self.fingerprint,
         }
         return {**_scalars(workflow), **about}
-
-    def end_abandoned(self, result: RunResult | None) -> None:
-        """End the MLflow run that a killed process left RUNNING, so that the store tells what is alive."""
-        found = self.client.search_runs(
-            [self.experiment_id],
-            # By its name: a process that was killed early has not logged its parameters yet.
-            f"tags.study = '{self.identity}' and attributes.run_name = '{self.run_name}' "
-            "and attributes.status = 'RUNNING'",
-        )
-        for run in found:
-            is_finished = result is not None and run.info.run_id == result.run_id
-            self.client.set_terminated(run.info.run_id, "FINISHED" if is_finished else "KILLED")
 
 
 def counts_table(counts: list[list[list[int]]], sites: Sequence[str]) -> str:

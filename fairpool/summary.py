@@ -12,13 +12,15 @@ import torch
 from fairpool.gaps import GAPS, gaps_of
 from fairpool.handlers.site_report import FIGURES
 from fairpool.metrics import GroupReport, group_report
+from fairpool.saliency.outside import outside_notes
 from fairpool.study import RunResult, Study, parse_config
 from fairpool.tracking import log_metrics, log_params
 from fairpool.uncertainty import gap_table, interval_table, paired_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from mlflow import MlflowClient
+
+    from fairpool.tracking import SpoolingClient
 
 __all__ = ["box_plots", "comparison", "pooled_reports", "write_summary"]
 
@@ -99,23 +101,12 @@ def box_plots(results: Sequence[RunResult], constraint: str = "equal_opportunity
 
 
 def write_summary(
-    client: "MlflowClient",
-    experiment_id: str,
-    study: Study,
-    identity: str,
-    results: Sequence[RunResult],
-    notes: Sequence[str],
-    folder: Path,
+    client: "SpoolingClient", study: Study, identity: str, results: Sequence[RunResult], notes: Sequence[str]
 ) -> str:
-    """Fill the study's one summary run, made at the first call; returns its id."""
-    found = client.search_runs([experiment_id], f"tags.study = '{identity}' and tags.\"fairpool.kind\" = 'summary'")
-    if found:
-        run_id = found[0].info.run_id
-    else:
-        tags = {"study": identity, "fairpool.kind": "summary"}
-        run_id = client.create_run(experiment_id, run_name=f"summary-{identity}", tags=tags).info.run_id
-        about = {"constraint": study.constraint, "pipeline": study.bundle.name, "method": "summary"}
-        log_params(client, run_id, about)
+    """Fill the study's one summary run, made at the first call, and its folder; returns the client's id of the run."""
+    folder = study.output_dir / identity
+    run_id = client.open_run(folder, f"summary-{identity}", {"study": identity, "fairpool.kind": "summary"})
+    log_params(client, run_id, {"constraint": study.constraint, "pipeline": study.bundle.name, "method": "summary"})
 
     table = comparison(results)
     metrics = {}
@@ -128,23 +119,23 @@ def write_summary(
     log_metrics(client, run_id, metrics, step=seeds)
 
     num_folds = int(study.overrides.get("num_folds") or 0)
+    panel, outside = _saliency(study, results)
     tables = {
         "comparison": table.reset_index(),
         "intervals": interval_table(results, num_folds),
         "gaps": gap_table(results),
         "paired": paired_table(results),
+        "saliency": outside,
     }
     for name, content in tables.items():
         client.log_text(run_id, content.to_csv(index=False), f"{name}.csv")
         content.to_csv(folder / f"{name}.csv", index=False)
-    client.log_text(run_id, json.dumps(list(notes), ensure_ascii=False, indent=1), "notes.json")
+    sentences = [*notes, *outside_notes(outside)]
+    client.log_text(run_id, json.dumps(sentences, ensure_ascii=False, indent=1), "notes.json")
     client.log_text(run_id, _per_seed(results).to_csv(index=False), "seeds.csv")
-    figure = box_plots(results, study.constraint)
-    client.log_figure(run_id, figure, "box_plots.png")
-    figure.savefig(folder / "box_plots.png", dpi=120)
-    panel = _saliency(study, results)
-    client.log_figure(run_id, panel, "saliency.png")
-    panel.savefig(folder / "saliency.png", dpi=120)
+    for name, figure in (("box_plots", box_plots(results, study.constraint)), ("saliency", panel)):
+        figure.savefig(folder / f"{name}.png", dpi=120)
+        client.log_artifact(run_id, str(folder / f"{name}.png"))
     client.set_terminated(run_id, "FINISHED")
     return run_id
 
@@ -160,10 +151,10 @@ def _per_seed(results: Sequence[RunResult]) -> pd.DataFrame:
     )
 
 
-def _saliency(study: Study, results: Sequence[RunResult]) -> "Figure":
-    """Maps of the first seed's models over the same test images: some of each (site, label) cell."""
+def _saliency(study: Study, results: Sequence[RunResult]) -> tuple["Figure", pd.DataFrame]:
+    """Maps of the first seed's models over the same test images, some of each (site, label) cell; what lies outside."""
     from fairpool.checkpoints import load_model
-    from fairpool.saliency import evidence_maps, saliency_panel
+    from fairpool.saliency import evidence_maps, outside_table, saliency_panel
 
     first = [result for result in results if result.seed == results[0].seed]
     parsed = parse_config(study, first[0].method, first[0].seed)
@@ -183,4 +174,4 @@ def _saliency(study: Study, results: Sequence[RunResult]) -> "Figure":
         network.load_state_dict(weights)
         maps[result.method] = evidence_maps(network, images)
     titles = [f"{item['site_name']}\n{pool.label_names[item['label']]}" for item in chosen]
-    return saliency_panel(images, maps, titles)
+    return saliency_panel(images, maps, titles), outside_table(images, maps)

@@ -13,7 +13,7 @@ from fairpool.study import PLACES, RunResult, Study, StudyObserver
 from fairpool.trials import SearchRange, TrialCounts, TrialStore
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from fairpool.tracking import SpoolingClient
 
 __all__ = ["Sweep", "run_trials", "search_space"]
 
@@ -120,8 +120,7 @@ def run_trials(
     sweep: Sweep,
     fingerprint: str,
     trials: int,
-    client: "MlflowClient",
-    experiment_id: str,
+    client: "SpoolingClient",
     observer: StudyObserver,
 ) -> TrialCounts:
     """Carry out trials until so many have ended or are being carried out, by this process and others.
@@ -134,16 +133,13 @@ def run_trials(
         fingerprint: of its data, which `fairpool.experiment.prepare_data` has found good.
         trials: how many in all, those of earlier calls included.
         client: of the tracking store.
-        experiment_id: of the pipeline's experiment there.
         observer: shows the progress.
     Returns:
         the sweep's trials as they are then; some may be running in other processes.
     Raises:
         RuntimeError: the first three trials all failed, or the store of trials did.
-        ConnectionError: the tracking store failed.
     """
     from fairpool.experiment import run_methods
-    from fairpool.tracking import naming_store_failures
 
     store = sweep.store(fingerprint)
     identity = sweep.identity(fingerprint)
@@ -153,11 +149,8 @@ def run_trials(
         )
         study = replace(sweep.study, overrides={**sweep.study.overrides, **trial.settings})
         try:
-            with naming_store_failures(study.tracking_uri):
-                results = run_methods(study, client, experiment_id, fingerprint, observer)
-                for result in results:
-                    client.set_tag(result.run_id, "sweep", identity)
-                    client.set_tag(result.run_id, "sweep.trial", str(trial.number))
+            tags = {"sweep": identity, "sweep.trial": str(trial.number)}
+            results = run_methods(study, client, fingerprint, observer, tags)
         except BaseException as error:
             if _is_of_the_settings(error):
                 store.fail(trial, str(error))

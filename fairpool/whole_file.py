@@ -1,18 +1,60 @@
-"""Text on disk, whole or not at all."""
+"""Files on disk, whole or not at all."""
 
 import json
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-__all__ = ["write_json", "write_whole"]
+__all__ = ["open_whole", "write_json", "write_whole"]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write UTF-8 text beside the file and rename it, so that no reader and no interruption sees a part."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+@contextmanager
+def open_whole(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A file to write bytes into, which gets its name at the end of the context; after an error nothing is left of it.
+
+    It is always a new file, first under a name that nobody can foresee: no link that lies there is followed, and no
+    mode of a file that lies there is kept.
+
+    Args:
+        path: the file; its folder exists.
+        mode: of the file, less what the umask takes away; 0o600 lets its owner alone read it.
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())  # else a power cut could leave the name with nothing behind it
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
+    """Write a file so that no reader and no interruption sees a part of it.
+
+    Args:
+        path: the file; its folder exists.
+        content: bytes, or text, which is written as UTF-8.
+        mode: see `open_whole`.
+    Raises:
+        OSError: it cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_whole(Path(folder, "a.txt"), "Zürich")
+    ...     Path(folder, "a.txt").read_text(encoding="utf-8"), os.listdir(folder)
+    ('Zürich', ['a.txt'])
+    """
+    with open_whole(path, mode=mode) as handle:
+        handle.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def write_json(path: Path, content: Any, **options: Any) -> None:

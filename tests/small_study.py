@@ -136,9 +136,9 @@ def end_group(process):
 
 
 @contextmanager
-def mlflow_server(folder):
-    """A real server on loopback; yields its address and process."""
-    port = free_port()
+def mlflow_server(folder, port=None):
+    """A real server on loopback, again on the same port after it was killed; yields its address, port and process."""
+    port = port or free_port()
     store = [
         "--backend-store-uri",
         f"sqlite:///{folder / 'server.db'}",
@@ -151,6 +151,6 @@ def mlflow_server(folder):
         process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, cwd=folder, start_new_session=True)
         try:
             wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), "answer of the MLflow server")
-            yield SimpleNamespace(uri=f"http://127.0.0.1:{port}", process=process)
+            yield SimpleNamespace(uri=f"http://127.0.0.1:{port}", port=port, process=process)
         finally:
             end_group(process)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from small_study import (
     FAIRPOOL,
     SITES,
@@ -159,10 +160,11 @@ def test_no_place_of_this_machine_and_no_patient_is_in_the_evidence(small_study)
 def test_the_models_folder_keeps_no_optimizer_state(small_study):
     for name in NAMES:
         kept = {path.name for path in (small_study.folder / name).iterdir()}
-        assert kept == {"best.pt", "model.pt", "predictions.parquet", "result.json"}
+        tracking = {"tracking.jsonl", "tracking-sent.json", "tracking.lock"}
+        assert kept == {"best.pt", "model.pt", "predictions.parquet", "result.json"} | tracking
 
 
-def test_more_seeds_of_one_method_extend_the_study_and_end_what_was_abandoned(small_study):
+def test_more_seeds_of_one_method_extend_the_study_and_end_what_was_left_open(small_study):
     """On a study of its own, in the same store: others read the shared one."""
     client, experiment_id = small_study.client, small_study.experiment_id
     arguments = ["run", "tuberculosis", "--manifest", small_study.manifest, "--epochs", 1, "learning_rate=0.002"]
@@ -179,18 +181,18 @@ def test_more_seeds_of_one_method_extend_the_study_and_end_what_was_abandoned(sm
     first = runs_of("run")
     assert sorted(first) == ["fairalm-seed0", "unconstrained-seed0"]
     (summary,) = runs_of("summary").values()
-    # Killed before its parameters were logged; and killed between its last file and the end of its MLflow run.
-    tags = {"study": study, "fairpool.kind": "run"}
-    abandoned = client.create_run(experiment_id, run_name="fairalm-seed1", tags=tags).info.run_id
+    # Killed between its last file and the end of its MLflow run.
     finished = first["fairalm-seed0"].info.run_id
     client.update_run(finished, status="RUNNING")
+    spool = small_study.store.folder / study / "fairalm-seed0" / "tracking.jsonl"
+    *lines, last = spool.read_text().splitlines(keepends=True)
+    assert "FINISHED" in last
+    spool.write_text("".join(lines))
 
     done = run_cli(*arguments, "--seeds", 2, "--methods", "fairalm")
     assert done.status == 0, done.err
     assert done.out.count("was finished") == 1
-    assert client.get_run(abandoned).info.status == "KILLED"
     assert client.get_run(finished).info.status == "FINISHED"
-    client.delete_run(abandoned)
     runs = runs_of("run")
     assert sorted(runs) == ["fairalm-seed0", "fairalm-seed1", "unconstrained-seed0"]
     assert all(runs[name].info.run_id == first[name].info.run_id for name in first)
@@ -266,7 +268,7 @@ def start(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_study_continues_where_it_was(tmp_path, sign):
     from fairpool.tracking import default_tracking_uri, open_experiment
 
@@ -275,7 +277,7 @@ def test_an_interrupted_study_continues_where_it_was(tmp_path, sign):
     arguments += ["--methods", "unconstrained"]
     process = start(*arguments)
     try:
-        wait_for(lambda: list(output.glob("*/unconstrained-seed1/checkpoint_*.pt")), "epoch of the second run", 120)
+        wait_for(lambda: list(output.glob("*/unconstrained-seed1/state-*.pt")), "epoch of the second run", 120)
         process.send_signal(sign)
         _, err = process.communicate(timeout=60)
     finally:
@@ -292,24 +294,21 @@ def test_an_interrupted_study_continues_where_it_was(tmp_path, sign):
         assert states() == [("unconstrained-seed0", "FINISHED"), ("unconstrained-seed1", "RUNNING")]
     else:
         # The shell shows 130 for both: Python ends itself by the signal if Ctrl-C came within an eval, as MONAI's here.
-        assert process.returncode in (130, -signal.SIGINT)
+        assert process.returncode in (130, -sign)
         assert err == "Interrupted; the same command continues.\n"
         assert states() == [("unconstrained-seed0", "FINISHED"), ("unconstrained-seed1", "KILLED")]
 
     done = run_cli(*arguments)
     assert done.status == 0, done.err
     assert done.out.count("was finished") == 1
-    assert states() == [
-        ("unconstrained-seed0", "FINISHED"),
-        ("unconstrained-seed1", "FINISHED"),
-        ("unconstrained-seed1", "KILLED"),
-    ]
+    assert "unconstrained, seed 1: the training goes on after epoch" in done.out
+    assert states() == [("unconstrained-seed0", "FINISHED"), ("unconstrained-seed1", "FINISHED")]
     again = client.get_run(first.info.run_id)
     assert again.data.metrics == first.data.metrics
 
 
 @pytest.mark.slow
-def test_a_study_on_a_server_survives_its_end_as_a_sentence(tmp_path):
+def test_a_study_survives_the_end_of_its_server_and_sends_its_evidence_later(tmp_path):
     manifest, output = write_hospitals(tmp_path / "data"), tmp_path / "out"
     arguments = ["run", "tuberculosis", "--manifest", manifest, "--output", output, "--methods", "unconstrained", *TINY]
     with mlflow_server(tmp_path) as server:
@@ -318,14 +317,25 @@ def test_a_study_on_a_server_survives_its_end_as_a_sentence(tmp_path):
         assert short.status == 0, short.err
         assert server.uri in short.out
         assert "secret" not in short.out
-        process = start(*arguments, "--tracking-uri", address, "--seeds", 1, "--epochs", 500)
+        process = start(*arguments, "--tracking-uri", address, "--seeds", 1, "--epochs", 60)
         try:
-            wait_for(lambda: list(output.glob("*/*/checkpoint_*.pt")), "epoch", 120)
+            wait_for(lambda: list(output.glob("*/*/state-*.pt")), "epoch", 120)
             end_group(server.process)
             out, err = process.communicate(timeout=240)
         finally:
             end_group(process)
-    assert process.returncode == 1
-    assert len(err.splitlines()) == 1, err
-    assert err.startswith("fairpool: ")
+    assert process.returncode == 0, err
+    assert "Training goes on" in out
+    assert "entries of evidence wait in the output folder" in out
     assert "secret" not in out + err
+    assert_one_sentence(run_cli("sync", "--output", output), 1)
+    with mlflow_server(tmp_path, server.port):
+        sent = run_cli("sync", "--output", output)
+        assert sent.status == 0, sent.err
+        client = MlflowClient(server.uri)
+        experiment = client.get_experiment_by_name("tuberculosis").experiment_id
+        (run,) = client.search_runs([experiment], "params.epochs = '60'")
+        assert run.info.status == "FINISHED"
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "val/error")]
+        assert steps == list(range(1, 61))
+        assert "nothing was waiting" in run_cli("sync", "--output", output).out

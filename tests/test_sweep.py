@@ -13,6 +13,7 @@ from fairpool.experiment import Study, prepare_data
 from fairpool.finished_runs import runs_of
 from fairpool.study import load_result
 from fairpool.sweep import Sweep, run_trials, search_space
+from fairpool.tracking import SpoolingClient
 from fairpool.trials import SearchRange, TrialCounts
 
 BUNDLE = find_bundle("tuberculosis")
@@ -76,9 +77,9 @@ def carry_out(store):
     def call(sweep, trials, observer=None):
         observer = observer or Silent()
         fingerprint = prepare_data(sweep.study, observer)[0].fingerprint()
-        experiment_id = store.client.get_experiment_by_name("sweeps")
-        experiment_id = experiment_id.experiment_id if experiment_id else store.client.create_experiment("sweeps")
-        counts = run_trials(sweep, fingerprint, trials, store.client, experiment_id, observer)
+        with SpoolingClient(store.uri, "sweeps") as client:
+            counts = run_trials(sweep, fingerprint, trials, client, observer)
+            assert client.flush(30) == 0
         return counts, sweep.identity(fingerprint), observer
 
     return call

@@ -18,6 +18,7 @@ from fairpool.commands.options import (
     SplitColumn,
     TrackingUri,
     Trust,
+    table_options,
 )
 from fairpool.commands.outcome import check_within, make_output, quieten, refuse_usage
 from fairpool.commands.select import show_choices
@@ -80,24 +81,15 @@ def sweep(
     small); the first trial has the pipeline's own. What is given as KEY=VALUE is not tried. Trials are kept in sweep.db
     below --output: the same command again continues, more --trials extend it, and several may run at the same time.
     """
+    columns = table_options(locals())
     from fairpool.experiment import prepare_data, without_excluded
+    from fairpool.finished_runs import open_store
     from fairpool.sweep import Sweep, run_trials, search_space
     from fairpool.sweep_progress import TrialTerminal
-    from fairpool.tracking import open_experiment
+    from fairpool.tracking import SpoolingClient
 
     check_within(within)
-    columns = {
-        "image_column": image_column,
-        "label_column": label_column,
-        "positive": positive,
-        "site_column": site_column,
-        "patient_column": patient_column,
-        "split_column": split_column,
-        "ignore_label": ignore_label,
-    }
-    overlays, places = overlays_and_places(
-        data, manifest, test_manifest, columns, normalize_sites=normalize_sites, aliases=aliases
-    )
+    overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
     try:
         study, fixed = study_of(
             pipeline,
@@ -123,14 +115,15 @@ def sweep(
     with terminal:
         if "synthetic" in overlays:
             tried = Sweep(with_synthetic_data(study, terminal), space, tried.gap)
-        client, experiment_id = open_experiment(study.tracking_uri, study.bundle.name)
-        pool, _ = prepare_data(tried.study, terminal)
-        tried, fingerprint = Sweep(without_excluded(tried.study, pool), space, tried.gap), pool.fingerprint()
-        if jobs == 1:
-            run_trials(tried, fingerprint, trials, client, experiment_id, terminal)
+        with SpoolingClient(study.tracking_uri, study.bundle.name, terminal.note) as client:
+            pool, _ = prepare_data(tried.study, terminal)
+            client.await_store()
+            tried, fingerprint = Sweep(without_excluded(tried.study, pool), space, tried.gap), pool.fingerprint()
+            if jobs == 1:
+                run_trials(tried, fingerprint, trials, client, terminal)
     if jobs > 1:
         run_in_processes(tried, fingerprint, trials, jobs)
-    _show(tried, fingerprint, client, within)
+    _show(tried, fingerprint, open_store(study.tracking_uri), within)
 
 
 def _show(tried: "Sweep", fingerprint: str, client: "MlflowClient", within: float) -> None:

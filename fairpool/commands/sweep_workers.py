@@ -65,15 +65,16 @@ def _work(sweep: "Sweep", fingerprint: str, trials: int, threads: int, sender: C
     from fairpool.commands.outcome import quieten
     from fairpool.sweep import run_trials
     from fairpool.sweep_progress import TrialLines
-    from fairpool.tracking import open_experiment
+    from fairpool.tracking import SpoolingClient
 
     signal.signal(signal.SIGTERM, _interrupt)
     _end_with_parent()
     quieten()
     torch.set_num_threads(threads)
     try:
-        client, experiment_id = open_experiment(sweep.study.tracking_uri, sweep.study.bundle.name)
-        run_trials(sweep, fingerprint, trials, client, experiment_id, TrialLines())
+        lines = TrialLines()
+        with SpoolingClient(sweep.study.tracking_uri, sweep.study.bundle.name, lines.note) as client:
+            run_trials(sweep, fingerprint, trials, client, lines)
     except KeyboardInterrupt:
         sender.send(RuntimeError("a process of the sweep was interrupted; the same command continues."))
     except OSError as error:

@@ -4,11 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fairpool.tracking import log_metrics
+from fairpool.tracking import BatchClient, log_metrics
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from fairpool.losses.fairalm import FairALMLoss
 
 __all__ = ["EvidenceLogger", "multiplier_metrics"]
@@ -21,7 +19,7 @@ class EvidenceLogger:
     that was not validated gets no ``val/...``.
 
     Args:
-        client: an MLflow client.
+        client: an MLflow client, or a `fairpool.tracking.SpoolingClient`, which waits for no store.
         run_id: the run that takes the metrics.
         evaluator: the engine whose ``state.metrics`` holds the figures of `SiteReport`.
         loss: the loss with the multipliers, or None where there are none.
@@ -30,7 +28,7 @@ class EvidenceLogger:
 
     def __init__(
         self,
-        client: "MlflowClient",
+        client: BatchClient,
         run_id: str,
         evaluator: Any,
         loss: "FairALMLoss | None" = None,

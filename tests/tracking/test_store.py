@@ -7,7 +7,7 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from small_study import free_port, mlflow_server
+from small_study import free_port, mlflow_server, wait_for
 
 from fairpool.tracking import default_tracking_uri, log_metrics, log_params, open_experiment, without_password
 
@@ -153,3 +153,17 @@ def test_a_server_takes_runs(tmp_path):
         log_metrics(client, run_id, {f"m{i}": i for i in range(1200)})
         assert len(client.get_run(run_id).data.metrics) == 1200
         assert open_experiment(server.uri, "tests")[1] == experiment_id
+
+
+def test_a_store_whose_making_is_killed_is_made_again(tmp_path):
+    """MLflow makes its tables one by one; killed between them, it would never open the store again."""
+    uri = default_tracking_uri(tmp_path)
+    code = "import sys; from fairpool.tracking import open_experiment; open_experiment(sys.argv[1], 'e')"
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", code, uri], stderr=subprocess.DEVNULL)
+        wait_for(lambda: any(file.stat().st_size > 100_000 for file in tmp_path.glob("*.part")), "half-made store")
+        process.kill()
+        process.wait()
+        assert not (tmp_path / "mlruns.db").exists()
+    assert open_experiment(uri, "e")[1]
+    assert not list(tmp_path.glob(".*.part"))

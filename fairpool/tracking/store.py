@@ -1,12 +1,12 @@
-"""Where the evidence goes: an MLflow store that is reachable before anything is trained, and batched metrics."""
+"""An MLflow store that is reachable before anything is trained, and batched metrics."""
 
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 __all__ = [
+    "BatchClient",
+    "StoreAwayError",
     "chart_paths",
+    "check_address",
     "default_tracking_uri",
     "limit_waiting",
     "log_metrics",
@@ -26,6 +29,19 @@ __all__ = [
 ]
 
 _BATCH = 1000  # most metrics that MLflow takes in one call
+
+
+class BatchClient(Protocol):
+    """What logs in batches: `mlflow.MlflowClient`, or `SpoolingClient`."""
+
+    def log_batch(
+        self, run_id: str, metrics: Sequence[Any] = (), params: Sequence[Any] = (), tags: Sequence[Any] = ()
+    ) -> Any:
+        """As `MlflowClient.log_batch`."""
+
+
+class StoreAwayError(ConnectionError):
+    """A tracking server that does not answer now, and may later."""
 
 
 def default_tracking_uri(output_dir: str | os.PathLike[str]) -> str:
@@ -50,18 +66,14 @@ def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
         tracking_uri: ``sqlite:///...``, ``http(s)://...`` or anything else MLflow takes; ``file:`` stores are not.
         name: of the experiment.
     Raises:
-        ConnectionError: the server does not answer, or the store is a folder or cannot be opened.
+        StoreAwayError: the server does not answer.
+        ConnectionError: the store is a folder or cannot be opened.
     """
+    check_address(tracking_uri)
     limit_waiting()
     # It prints the address of each run that ends, with the password, between the progress bars.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    address = urlsplit(tracking_uri)
-    if address.scheme in ("", "file"):
-        raise ConnectionError(
-            f"the tracking store {_shown(tracking_uri)} is a folder, which MLflow no longer takes: give "
-            "sqlite:///FILE, a server's http:// address, or leave --tracking-uri out."
-        )
-    if address.scheme in ("http", "https"):
+    if urlsplit(tracking_uri).scheme in ("http", "https"):
         _check_server(tracking_uri)
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -83,6 +95,19 @@ def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
     if experiment.lifecycle_stage == "deleted":
         raise ConnectionError(f'the experiment "{name}" was deleted in MLflow; restore it there or use another store.')
     return client, experiment.experiment_id
+
+
+def check_address(tracking_uri: str) -> None:
+    """Refuse the address of what MLflow takes no longer; nothing is reached for.
+
+    Raises:
+        ConnectionError: it is a folder's.
+    """
+    if urlsplit(tracking_uri).scheme in ("", "file"):
+        raise ConnectionError(
+            f"the tracking store {_shown(tracking_uri)} is a folder, which MLflow no longer takes: give "
+            "sqlite:///FILE, a server's http:// address, or leave --tracking-uri out."
+        )
 
 
 def chart_paths(tracking_uri: str) -> list[str]:
@@ -109,7 +134,7 @@ def naming_store_failures(tracking_uri: str) -> Iterator[None]:
         ) from error
 
 
-def log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+def log_metrics(client: BatchClient, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
     """Send all metrics of a step in as few calls as MLflow allows."""
     from mlflow.entities import Metric
 
@@ -118,7 +143,7 @@ def log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float
         client.log_batch(run_id, metrics=part)
 
 
-def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+def log_params(client: BatchClient, run_id: str, params: Mapping[str, Any]) -> None:
     """Send parameters as text, cut to the length that MLflow keeps."""
     from mlflow.entities import Param
 
@@ -138,7 +163,7 @@ def _check_server(tracking_uri: str) -> None:
             return
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise ConnectionError(
+        raise StoreAwayError(
             f"the tracking server {_shown(tracking_uri)} does not answer ({reason}). Start it, correct --tracking-uri, "
             "or leave it out to use the sqlite store beside the output."
         ) from None
@@ -170,4 +195,16 @@ def _store_lock(tracking_uri: str) -> Iterator[Path | None]:
     path = Path(tracking_uri.removeprefix("sqlite:///")).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            _make_store(path)
         yield path.parent
+
+
+def _make_store(path: Path) -> None:
+    """An empty store, whole or not at all: MLflow makes its tables one by one, and cannot go on with half of them."""
+    import mlflow
+
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)  # of a process that was killed
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
+    os.replace(part, path)

@@ -1,0 +1,41 @@
+"""The handler that keeps the weights of the best validation."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fairpool.whole_file import write_whole
+
+__all__ = ["BestModel"]
+
+
+class BestModel:
+    """Writes the network's ``state_dict`` whenever a validation is the best so far by the evaluator's key metric.
+
+    The file is written whole or not at all, unlike those of MONAI's `CheckpointSaver`, and an evaluator that
+    `ExactResume` has given back its best metric goes on from it.
+
+    Args:
+        file: takes the weights.
+        network: that is validated.
+    """
+
+    def __init__(self, file: str | Path, network: nn.Module) -> None:
+        self.file, self.network = Path(file), network
+
+    def attach(self, engine: Any) -> None:
+        """Register on a `SupervisedEvaluator` with a ``key_val_metric``."""
+        from ignite.engine import Events
+
+        engine.add_event_handler(Events.COMPLETED, self._save_if_best)
+
+    def _save_if_best(self, engine: Any) -> None:
+        if engine.state.best_metric_epoch != engine.state.epoch:
+            return
+        content = io.BytesIO()
+        torch.save({name: value.detach().cpu() for name, value in self.network.state_dict().items()}, content)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self.file, content.getvalue())

@@ -1,0 +1,188 @@
+"""The evidence of one run on disk: lines that are only ever added, and how many of them MLflow has."""
+
+import json
+import os
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from fairpool.whole_file import write_json
+
+__all__ = ["SPOOL_NAME", "Spool"]
+
+SPOOL_NAME = "tracking.jsonl"
+"""The spool's file in a run's folder; ``tracking-sent.json`` beside it says how much of it MLflow has."""
+
+
+class Spool:
+    """Evidence in the order in which it arose. One process at a time has a run's spool open.
+
+    Each line is a JSON object with a ``kind``: "run" (the first line: name, tags, experiment, store), "params", "tags",
+    "metrics" (``step``, ``time`` in ms, ``values``), "text" (``name``, ``text``), "file" (``path`` below the folder,
+    ``place`` among the artifacts) or "status" (``status``, ``time``). A line that a power cut left half-written is
+    dropped when the spool is opened again. If the disk is full, lines wait in memory and are written with the next one.
+
+    Args:
+        folder: of the run; made where it is not there.
+        about: the first line of a new spool: ``name``, ``tags``, ``experiment``, ``store``.
+    Raises:
+        ConnectionError: another process has it open.
+        FileNotFoundError: there is none, and ``about`` was not given.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> None:
+        self.folder = Path(folder)
+        self._file = self.folder / SPOOL_NAME
+        self._state_file = self.folder / "tracking-sent.json"
+        if about is None and not self._file.is_file():
+            raise FileNotFoundError(f'the folder "{self.folder.name}" holds no evidence of a run.')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / "tracking.lock", thread_local=False)  # another thread may close it
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ConnectionError(
+                f'another process is at work on "{self.folder.name}"; wait for its end, or stop it.'
+            ) from None
+        self._guard = RLock()
+        self._unwritten: list[bytes] = []
+        entries, self._size = _read(self._file)
+        if entries and entries[0]["kind"] != "run":  # its beginning is damaged: nobody knows which run it was
+            os.replace(self._file, self._file.with_suffix(".damaged"))
+            entries, self._size = [], 0
+        elif self._file.is_file():
+            os.truncate(self._file, self._size)
+        self.sent, self.refused, self.run_id = _read_state(self._state_file, len(entries))
+        if not entries:
+            entries = [{"kind": "run", "key": uuid.uuid4().hex, "time": _now(), **(about or {})}]
+            self._unwritten.append(_line(entries[0]))
+        self.about = entries[0]
+        self._waiting = deque(entries[self.sent :])
+        self._logged: set[tuple[str, str, str]] = set()
+        self._status = "RUNNING"  # a run begins so
+        for entry in entries:
+            self._logged.update(_names(entry))
+            self._status = entry["status"] if entry["kind"] == "status" else self._status
+        self._write()
+
+    def add(self, kind: str, **content: Any) -> None:
+        """Keep an entry; what was logged before (a metric of a step, a parameter) stays as it is.
+
+        A run that goes on from its last checkpoint repeats up to one epoch: its metrics must not come twice.
+        """
+        entry = {"kind": kind, **content}
+        with self._guard:
+            if "values" in entry:
+                fresh = {name for _, _, name in set(_names(entry)) - self._logged}
+                entry["values"] = {name: value for name, value in entry["values"].items() if str(name) in fresh}
+                if not entry["values"]:
+                    return
+            if kind == "status":
+                if self._status == entry["status"]:
+                    return
+                self._status = entry["status"]
+            if kind in ("metrics", "status"):
+                entry.setdefault("time", _now())
+            self._logged.update(_names(entry))
+            self._waiting.append(entry)
+            self._unwritten.append(_line(entry))
+            self._write()
+
+    def waiting(self, most: int) -> list[dict[str, Any]]:
+        """The first entries that MLflow does not have yet."""
+        with self._guard:
+            return [self._waiting[i] for i in range(min(most, len(self._waiting)))]
+
+    def confirm(self, number: int, *, refused: bool = False) -> None:
+        """MLflow has the first ``number`` waiting entries, or will never take them."""
+        with self._guard:
+            for _ in range(number):
+                self._waiting.popleft()
+            self.sent += number
+            self.refused += number if refused else 0
+            self._write_state()
+
+    def set_run_id(self, run_id: str) -> None:
+        """The id that MLflow gave the run."""
+        self.run_id = run_id
+        self._write_state()
+
+    @property
+    def num_waiting(self) -> int:
+        """Number of entries that MLflow does not have yet."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Let other processes have it."""
+        with self._guard:
+            self._write()
+            self._lock.release()
+
+    def _write(self) -> None:
+        """Write what is not on disk yet; on a full disk it stays in memory, and nothing is left half-written."""
+        if not self._unwritten:
+            return
+        content = b"".join(self._unwritten)
+        try:
+            with open(self._file, "ab") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            if self._file.is_file():
+                os.truncate(self._file, self._size)
+            return
+        self._size += len(content)
+        self._unwritten.clear()
+
+    def _write_state(self) -> None:
+        # Entries that are in memory alone are not counted: they would be taken for sent after a crash.
+        written = self.sent + len(self._waiting) - len(self._unwritten)
+        state = {"sent": min(self.sent, written), "refused": self.refused, "run_id": self.run_id}
+        try:
+            write_json(self._state_file, state)
+        except OSError:
+            return  # the disk is full; sending twice does no harm
+
+
+def _names(entry: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, value in entry.get("values", {}).items():
+        # A tag may change; a metric of a step and a parameter may not.
+        yield str(entry["kind"]), str(value if entry["kind"] == "tags" else entry.get("step")), str(name)
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _read(file: Path) -> tuple[list[dict[str, Any]], int]:
+    """The entries of the file without damaged lines, and where its last whole line ends."""
+    content = file.read_bytes() if file.is_file() else b""
+    size = content.rfind(b"\n") + 1
+    entries = []
+    for line in content[:size].split(b"\n"):
+        with suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and isinstance(entry.get("values", {}), dict) and "kind" in entry:
+                entries.append(entry)
+    return entries, size
+
+
+def _read_state(file: Path, num_entries: int) -> tuple[int, int, str | None]:
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+        sent, refused, run_id = int(state["sent"]), int(state["refused"]), state["run_id"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0, 0, None  # sending again does no harm
+    return min(max(sent, 0), num_entries), refused, run_id if isinstance(run_id, str) else None
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

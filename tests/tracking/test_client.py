@@ -1,0 +1,197 @@
+"""Evidence reaches real stores without training waiting for them, nothing twice and nothing lost."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from small_study import end_group, free_port, mlflow_server
+
+from fairpool.tracking import log_metrics, log_params, open_experiment
+from fairpool.tracking.client import SpoolingClient
+from fairpool.tracking.store import default_tracking_uri
+from fairpool.tracking.sync import sync_folder
+
+
+def log_epochs(client, run_id, first, last):
+    for epoch in range(first, last):
+        log_metrics(client, run_id, {"val/error": epoch / 10, "val/deo": 0.5}, epoch)
+
+
+def steps_of(uri, run_id, name="val/error"):
+    return [point.step for point in MlflowClient(uri).get_metric_history(run_id, name)]
+
+
+def one_run(uri, experiment="e"):
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return run
+
+
+def test_everything_arrives_in_a_sqlite_store(tmp_path):
+    uri = default_tracking_uri(tmp_path)
+    with SpoolingClient(uri, "e") as client:
+        run_id = client.open_run(tmp_path / "r", "fairalm-seed0", {"study": "s"})
+        log_params(client, run_id, {"eta": 0.1})
+        log_epochs(client, run_id, 1, 4)
+        (tmp_path / "r/p.csv").write_text("1")
+        client.log_artifact(run_id, tmp_path / "r/p.csv")
+        client.log_text(run_id, "2", "confusion/test.csv")
+        client.set_terminated(run_id)
+        assert client.flush(30) == 0
+        mlflow_id = client.mlflow_run_id(run_id)
+    run = one_run(uri)
+    assert run.info.run_id == mlflow_id
+    assert (run.info.run_name, run.info.status) == ("fairalm-seed0", "FINISHED")
+    assert run.data.params == {"eta": "0.1"}
+    assert run.data.tags["study"] == "s"
+    assert steps_of(uri, mlflow_id) == [1, 2, 3]
+    names = {file.path for file in MlflowClient(uri).list_artifacts(mlflow_id)}
+    assert names == {"p.csv", "confusion"}
+
+
+def test_a_run_goes_on_as_the_same_run_without_a_doubled_point(tmp_path):
+    uri = default_tracking_uri(tmp_path)
+    for first, last, status in ((1, 4, "KILLED"), (3, 6, "FINISHED")):
+        with SpoolingClient(uri, "e") as client:
+            run_id = client.open_run(tmp_path / "r", "r", {})
+            client.set_status(run_id, "RUNNING")
+            log_params(client, run_id, {"eta": 0.1})
+            log_epochs(client, run_id, first, last)
+            client.set_terminated(run_id, status)
+            assert client.flush(30) == 0
+    run = one_run(uri)
+    assert run.info.status == "FINISHED"
+    assert steps_of(uri, run.info.run_id) == [1, 2, 3, 4, 5]
+
+
+def test_replay_after_a_lost_confirmation_doubles_nothing(tmp_path):
+    uri = default_tracking_uri(tmp_path)
+    with SpoolingClient(uri, "e") as client:
+        run_id = client.open_run(tmp_path / "r", "r", {})
+        log_epochs(client, run_id, 1, 4)
+        client.set_terminated(run_id)
+        assert client.flush(30) == 0
+    (tmp_path / "r/tracking-sent.json").unlink()
+    done = sync_folder(tmp_path)
+    assert (done.runs, done.entries) == (1, 5)
+    assert steps_of(uri, one_run(uri).info.run_id) == [1, 2, 3]
+    assert sync_folder(tmp_path).runs == 0
+
+
+def test_a_server_that_dies_and_returns_gets_everything_while_training_does_not_wait(tmp_path):
+    notes = []
+    with mlflow_server(tmp_path) as server:
+        client = SpoolingClient(server.uri, "e", notes.append)
+        client.await_store(30)
+        run_id = client.open_run(tmp_path / "r", "r", {})
+        log_epochs(client, run_id, 1, 5)
+        assert client.flush(30) == 0
+        end_group(server.process)
+        start = time.monotonic()
+        for epoch in range(5, 105):
+            log_epochs(client, run_id, epoch, epoch + 1)
+        assert time.monotonic() - start < 5
+        assert client.flush(10) > 0
+    assert len(notes) == 1
+    assert "Training goes on" in notes[0]
+    with mlflow_server(tmp_path, server.port):
+        client.set_terminated(run_id)
+        assert client.flush(30) == 0
+        assert client.close() == 0
+        run = one_run(server.uri)
+        assert run.info.status == "FINISHED"
+        assert steps_of(server.uri, run.info.run_id) == list(range(1, 105))
+    assert notes[1:] == ["the tracking store is back, and has all evidence so far."]
+
+
+def test_a_server_away_from_the_start_gets_everything_by_sync(tmp_path):
+    uri = f"http://127.0.0.1:{free_port()}"
+    notes = []
+    with SpoolingClient(uri, "e", notes.append) as client:
+        client.await_store(30)
+        run_id = client.open_run(tmp_path / "out/r", "r", {})
+        log_epochs(client, run_id, 1, 4)
+        client.set_terminated(run_id)
+        assert client.mlflow_run_id(run_id) is None
+        assert client.close(1) > 0
+    assert "does not answer" in notes[0]
+    with pytest.raises(ConnectionError, match="does not answer"):
+        sync_folder(tmp_path / "out")
+    other = default_tracking_uri(tmp_path)
+    assert sync_folder(tmp_path / "out", other).runs == 1
+    assert steps_of(other, one_run(other).info.run_id) == [1, 2, 3]
+
+
+def test_a_server_that_accepts_and_never_answers_delays_nobody(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        client = SpoolingClient(f"http://127.0.0.1:{silent.getsockname()[1]}", "e")
+        client.await_store(1)
+        run_id = client.open_run(tmp_path / "r", "r", {})
+        log_epochs(client, run_id, 1, 50)
+        assert client.close(1) > 0
+        assert time.monotonic() - start < 6
+
+
+def test_a_server_that_stands_still_delays_nobody(tmp_path):
+    with mlflow_server(tmp_path) as server:
+        client = SpoolingClient(server.uri, "e")
+        run_id = client.open_run(tmp_path / "r", "r", {})
+        log_epochs(client, run_id, 1, 2)
+        assert client.flush(30) == 0
+        os.killpg(server.process.pid, signal.SIGSTOP)
+        start = time.monotonic()
+        log_epochs(client, run_id, 2, 20)
+        assert client.flush(1) > 0
+        assert time.monotonic() - start < 4
+        os.killpg(server.process.pid, signal.SIGCONT)
+        assert client.flush(40) == 0
+        assert client.close() == 0
+        assert steps_of(server.uri, one_run(server.uri).info.run_id) == list(range(1, 20))
+
+
+def test_what_mlflow_refuses_is_told_and_holds_up_nothing(tmp_path):
+    notes = []
+    uri = default_tracking_uri(tmp_path)
+    with SpoolingClient(uri, "e", notes.append) as client:
+        run_id = client.open_run(tmp_path / "r", "r", {})
+        log_metrics(client, run_id, {"val/error": 0.1}, 1)
+        log_metrics(client, run_id, {"no(t": 0.1}, 2)
+        log_metrics(client, run_id, {"val/error": 0.3}, 3)
+        assert client.flush(30) == 0
+    assert len(notes) == 1
+    assert "MLflow refuses metrics" in notes[0]
+    assert steps_of(uri, one_run(uri).info.run_id) == [1, 3]
+
+
+def test_a_deleted_experiment_is_refused_before_anything_is_trained(tmp_path):
+    uri = default_tracking_uri(tmp_path)
+    client, experiment_id = open_experiment(uri, "e")
+    client.delete_experiment(experiment_id)
+    spooling = SpoolingClient(uri, "e")
+    with pytest.raises(ConnectionError, match="was deleted in MLflow"):
+        spooling.await_store(30)
+
+
+def test_a_folder_is_no_store():
+    with pytest.raises(ConnectionError, match="is a folder"):
+        SpoolingClient("file:///x", "e")
+
+
+def test_a_password_is_not_written_to_disk(tmp_path):
+    with SpoolingClient("http://me:secret@127.0.0.1:9", "e") as client:
+        client.open_run(tmp_path / "r", "r", {})
+        client.close(0.1)
+    assert not any(b"secret" in file.read_bytes() for file in Path(tmp_path).rglob("*") if file.is_file())
+
+
+def test_two_processes_are_not_at_work_on_one_run(tmp_path):
+    uri = default_tracking_uri(tmp_path)
+    with SpoolingClient(uri, "e") as first, SpoolingClient(uri, "e") as second:
+        first.open_run(tmp_path / "r", "r", {})
+        with pytest.raises(ConnectionError, match="another process is at work"):
+            second.open_run(tmp_path / "r", "r", {})

@@ -1,0 +1,153 @@
+"""What the spool keeps when lines are cut, the disk is full, or a run goes on."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fairpool.tracking.spool import SPOOL_NAME, Spool
+
+ABOUT = {"name": "fairalm-seed0", "tags": {"study": "a"}, "experiment": "e", "store": "sqlite:///x"}
+
+
+def reopened(folder):
+    spool = Spool(folder)
+    entries = spool.waiting(1000)
+    spool.close()
+    return entries
+
+
+def test_entries_come_back_in_their_order(tmp_path):
+    spool = Spool(tmp_path, ABOUT)
+    spool.add("params", values={"eta": 0.1})
+    spool.add("metrics", step=1, values={"val/error": 0.25, "val/deo": math.nan})
+    spool.add("text", name="a.csv", text="é\r\n\u2028")
+    spool.add("status", status="FINISHED")
+    spool.close()
+    run, params, metrics, text, status = reopened(tmp_path)
+    assert {**ABOUT, "kind": "run"}.items() <= run.items()
+    assert params["values"] == {"eta": 0.1}
+    assert metrics["values"]["val/error"] == 0.25
+    assert math.isnan(metrics["values"]["val/deo"])
+    assert text["text"] == "é\r\n\u2028"
+    assert status["status"] == "FINISHED"
+
+
+def test_a_metric_of_a_step_is_kept_once(tmp_path):
+    spool = Spool(tmp_path, ABOUT)
+    spool.add("metrics", step=1, values={"a": 1.0})
+    spool.close()
+    spool = Spool(tmp_path)
+    spool.add("metrics", step=1, values={"a": 1.0, "b": 2.0})
+    spool.add("metrics", step=1, values={"a": 1.0})
+    spool.add("metrics", step=2, values={"a": 1.0})
+    assert [(entry["step"], entry["values"]) for entry in spool.waiting(9)[1:]] == [
+        (1, {"a": 1.0}),
+        (1, {"b": 2.0}),
+        (2, {"a": 1.0}),
+    ]
+    spool.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(min_value=0, max_value=400))
+def test_a_cut_at_any_byte_loses_at_most_the_line_it_is_in(tmp_path_factory, cut):
+    folder = tmp_path_factory.mktemp("cut")
+    spool = Spool(folder, ABOUT)
+    for step in range(4):
+        spool.add("metrics", step=step, values={"a": step})
+    spool.close()
+    file = folder / SPOOL_NAME
+    content = file.read_bytes()[:cut]
+    file.write_bytes(content)
+    whole = content.count(b"\n")
+    spool = Spool(folder, ABOUT)
+    assert len(spool.waiting(9)) == max(whole, 1)
+    spool.add("metrics", step=9, values={"a": 9})
+    spool.close()
+    lines = file.read_text().splitlines()
+    assert len(lines) == max(whole, 1) + 1
+    assert all(json.loads(line)["kind"] for line in lines)
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode), state=st.binary(max_size=60))
+def test_any_bytes_in_its_place_are_survived(tmp_path_factory, content, state):
+    folder = tmp_path_factory.mktemp("any")
+    (folder / SPOOL_NAME).write_bytes(content)
+    (folder / "tracking-sent.json").write_bytes(state)
+    spool = Spool(folder, ABOUT)
+    assert spool.about["kind"] == "run"
+    spool.add("metrics", step=1, values={"a": 1.0})
+    spool.close()
+    assert reopened(folder)[-1]["values"] == {"a": 1.0}
+
+
+def test_a_damaged_line_in_the_middle_costs_only_itself(tmp_path):
+    spool = Spool(tmp_path, ABOUT)
+    for step in range(3):
+        spool.add("metrics", step=step, values={"a": step})
+    spool.close()
+    lines = (tmp_path / SPOOL_NAME).read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b'"', b"\0", 1)
+    (tmp_path / SPOOL_NAME).write_bytes(b"".join(lines))
+    assert [entry.get("step") for entry in reopened(tmp_path)] == [None, 0, 2]
+
+
+def test_what_was_confirmed_does_not_wait_any_more(tmp_path):
+    spool = Spool(tmp_path, ABOUT)
+    spool.add("metrics", step=1, values={"a": 1.0})
+    spool.add("metrics", step=2, values={"a": 1.0})
+    spool.set_run_id("abc")
+    spool.confirm(2)
+    spool.close()
+    spool = Spool(tmp_path)
+    assert spool.run_id == "abc"
+    assert [entry["step"] for entry in spool.waiting(9)] == [2]
+    spool.close()
+
+
+def test_a_lost_state_sends_everything_again(tmp_path):
+    spool = Spool(tmp_path, ABOUT)
+    spool.confirm(1)
+    spool.close()
+    (tmp_path / "tracking-sent.json").unlink()
+    assert len(reopened(tmp_path)) == 1
+
+
+def test_a_second_process_is_told_to_wait(tmp_path):
+    spool = Spool(tmp_path, ABOUT)
+    code = "import sys; from fairpool.tracking.spool import Spool; Spool(sys.argv[1])"
+    ended = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert f'another process is at work on "{tmp_path.name}"' in ended.stderr
+    spool.close()
+    assert subprocess.run([sys.executable, "-c", code, tmp_path]).returncode == 0
+
+
+def test_lines_wait_in_memory_while_the_disk_is_full(tmp_path):
+    """A file that may not grow beyond a limit stands for a full disk: the write fails halfway through a line."""
+    code = """
+import resource, signal, sys
+from fairpool.tracking.spool import Spool
+spool = Spool(sys.argv[1], {"name": "r", "tags": {}, "experiment": "e", "store": "s"})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (600, resource.RLIM_INFINITY))
+for step in range(20):
+    spool.add("metrics", step=step, values={"val/error": step})
+assert len(spool.waiting(100)) == 21
+on_disk = open(sys.argv[1] + "/tracking.jsonl").read()
+assert on_disk.endswith("\\n") and 2 < on_disk.count("\\n") < 15, on_disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+spool.add("metrics", step=20, values={"val/error": 20})
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert [entry["step"] for entry in reopened(tmp_path)[1:]] == list(range(21))
+
+
+def test_a_folder_without_evidence_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f'the folder "{tmp_path.name}" holds no evidence'):
+        Spool(tmp_path)
