@@ -50,7 +50,7 @@ def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
     names = Pseudonyms(bytes(range(32)))
     files = [str(folder / file.path) for file in walk(folder).files]
     journal = folder.parent / "journal.jsonl"
-    hospital = SiteSource("dicom:InstitutionName", root=folder)  # MONAI is imported here, outside the times
+    hospital = SiteSource("dicom:InstitutionName", root=folder)
 
     def fresh(workers: int, **options) -> None:
         journal.unlink(missing_ok=True)
@@ -72,6 +72,7 @@ def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
         "pydicom.dcmread, headers, no table": bare,
         "two threads, headers, no table": threads,
         "manifest, one process": lambda: fresh(1),
+        "manifest, one process, --site-from dicom": lambda: fresh(1, site=hospital),
         "manifest, two processes": lambda: fresh(2),
         "manifest, two processes, --site-from dicom": lambda: fresh(2, site=hospital),
         "manifest, all known from the journal": again,

@@ -12,10 +12,11 @@ from fairpool.errors import CheckpointError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fairpool.bundle import Bundle
     from fairpool.data.vocabulary import SiteVocabulary
     from fairpool.metrics import GroupReport
 
-__all__ = ["Evaluation", "evaluate_checkpoint"]
+__all__ = ["Evaluation", "can_be_evaluated", "evaluate_checkpoint"]
 
 _ARCHITECTURE = ("image_size", "value_range", "block_inplanes", "frame")
 _WORDS = {"nan": ("raise", "fill"), "frame": ("middle",)}
@@ -99,6 +100,11 @@ def evaluate_checkpoint(
         raise CheckpointError(
             f'the checkpoint names the pipeline "{settings.get("pipeline")}", which this fairpool does not ship.'
         ) from None
+    if not can_be_evaluated(bundle):
+        raise CheckpointError(
+            f'models of the pipeline "{bundle.name}" cannot score a table: it has no inference configuration. Their '
+            "test figures are in the run's results."
+        )
     records = read_manifest(manifest, root_dir=root_dir, **columns)
     names = records["site"].tolist()
     check_spellings([*vocabulary.names, *names], "the table, beside the training,")
@@ -111,8 +117,9 @@ def evaluate_checkpoint(
     cache.prepare(
         records["image"].tolist(), describe=lambda i: f"row {rows[i]} ({names[i]})", num_workers=2, progress=progress
     )
-    files = [str(bundle.configs / "inference.json")]
-    workflow = bundle.workflow("infer", files, {**wanted, "checkpoint": None, "scores": None})
+    workflow = bundle.workflow(
+        "infer", [str(bundle.configs / "inference.json")], {**wanted, "checkpoint": None, "scores": None}
+    )
     # A tuple, which MONAI takes as it is: in a list it would run a site named "$..." as an expression.
     workflow.parser["items"] = tuple(as_items(records, records, sites, unknown="keep"))
     workflow.parser["sites"] = list(sites.slugs())
@@ -133,6 +140,17 @@ def evaluate_checkpoint(
     has_labels = "label" in records
     kept = ["row", "site", *(["label"] if has_labels else []), "probability"]
     return Evaluation(scores[kept], sites.names, len(vocabulary), report.report if has_labels else None, tuple(notes))
+
+
+def can_be_evaluated(bundle: "Bundle") -> bool:
+    """Whether `evaluate_checkpoint` takes models of this pipeline: fairpool ships it, with an ``inference.json``."""
+    from fairpool.bundle import find_bundle
+
+    try:
+        shipped = find_bundle(bundle.name)
+    except ValueError:
+        return False
+    return shipped.folder == bundle.folder and (bundle.configs / "inference.json").is_file()
 
 
 def _is_numeric(value: Any) -> bool:

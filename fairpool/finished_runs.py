@@ -1,14 +1,13 @@
 """The finished runs of an MLflow experiment as rows, without any figure of the test section."""
 
-import math
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairpool.bundle import did_you_mean
+from fairpool.configurations import finite_number, mean_over_seeds, means_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,8 +25,8 @@ class FinishedRuns:
 
     Attributes:
         rows: one mapping a FINISHED run, the earliest first: ``run_id``, ``run_name``, ``study``, ``sweep``,
-            ``method``, ``seed``, ``constraint``, ``pipeline``, ``data``, each parameter as ``params/NAME``, and the
-            latest value of each metric that is not of the test section, such as ``val/error``.
+            ``configuration``, ``method``, ``seed``, ``constraint``, ``pipeline``, ``data``, each parameter as
+            ``params/NAME``, and the latest value of each metric that is not of the test section, such as ``val/error``.
         left_out: number of runs in any other state, by that state.
     """
 
@@ -115,25 +114,6 @@ def runs_of(
     return FinishedRuns(rows, dict(states))
 
 
-def mean_over_seeds(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a (study, method), with each figure's mean over its runs: a configuration instead of a lucky seed.
-
-    Args:
-        rows: as `runs_of` gives them.
-    Returns:
-        rows with the entries that all runs of the group share, ``seeds`` (their number), ``run_ids``, and the mean of
-        each figure that all of them have; a figure that one of them could not estimate is left out.
-
-    >>> rows = [{"study": "a", "method": "m", "run_id": str(i), "val/error": i / 10} for i in (1, 2)]
-    >>> [round(row["val/error"], 3) for row in mean_over_seeds(rows)]
-    [0.15]
-    """
-    groups: dict[tuple[Any, Any], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row.get("study"), row.get("method")), []).append(row)
-    return [_mean(group) for group in groups.values()]
-
-
 def read_test_figures(client: "MlflowClient", row: Mapping[str, Any]) -> dict[str, float]:
     """Test figures of a chosen row by name, without the prefix: means over its runs where it stands for several seeds.
 
@@ -147,7 +127,7 @@ def read_test_figures(client: "MlflowClient", row: Mapping[str, Any]) -> dict[st
     for run_id in row.get("run_ids", [row["run_id"]] if "run_id" in row else []):
         metrics = client.get_run(run_id).data.metrics
         found.append({key.removeprefix("test/"): value for key, value in metrics.items() if key.startswith("test/")})
-    return _means(found)
+    return means_of(found)
 
 
 def _runs(
@@ -195,7 +175,8 @@ def _what_there_is(client: "MlflowClient", experiment_id: str, *, study: str | N
 def _row(run: Any) -> dict[str, Any]:
     params, tags = run.data.params, run.data.tags
     row: dict[str, Any] = {"run_id": run.info.run_id, "run_name": run.info.run_name}
-    row |= {"study": tags.get("study"), "sweep": tags.get("sweep")} | {name: params.get(name) for name in _ABOUT}
+    row |= {name: tags.get(name) for name in ("study", "sweep", "configuration")}
+    row |= {name: params.get(name) for name in _ABOUT}
     row |= {f"params/{name}": value for name, value in params.items()}
     return row | {name: value for name, value in run.data.metrics.items() if not name.startswith("test/")}
 
@@ -209,39 +190,6 @@ def _experiment_id(client: "MlflowClient", name: str) -> str:
     if experiment.lifecycle_stage == "deleted":
         raise ValueError(f'the experiment "{name}" was deleted in MLflow; restore it there.')
     return str(experiment.experiment_id)
-
-
-def _mean(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first = group[0]
-    shared = {
-        key: value
-        for key, value in first.items()
-        if not isinstance(value, float) and all(row.get(key) == value for row in group)
-    }
-    run_ids = [row["run_id"] for row in group]
-    shared.pop("run_id", None)
-    figures = _means([{key: value for key, value in row.items() if isinstance(value, float)} for row in group])
-    return {**shared, "seeds": len(group), "run_ids": run_ids, **figures}
-
-
-def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    if not figures:
-        return {}
-    shared = [name for name in figures[0] if all(finite_number(row.get(name)) is not None for row in figures)]
-    return {name: math.fsum(row[name] for row in figures) / len(figures) for name in shared}
-
-
-def finite_number(value: Any) -> float | None:
-    """The value as a finite number, None where it is not one; MLflow keeps infinity as the largest number there is.
-
-    >>> finite_number("0.5"), finite_number(None), finite_number(float("nan"))
-    (0.5, None, None)
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if abs(number) < sys.float_info.max else None
 
 
 def _counted(states: Mapping[str, int]) -> str:

@@ -12,7 +12,8 @@ from fairpool.constraints import CONSTRAINTS
 from fairpool.errors import DataError
 from fairpool.handlers.site_report import report_metrics
 from fairpool.metrics import group_report
-from fairpool.posterior import Array, NoFairMixtureError, Posterior, exact_posterior
+from fairpool.posterior import Array, NoFairMixtureError, exact_posterior
+from fairpool.trivial_gaps import trivial_gap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,8 @@ class Mixture:
             the site's rate minus the mean of the other sites'.
         comparison: the figures of the mixture (expected over the draw), of the run with the lowest validation error,
             and of the NVP choice, by the names of a run's metrics (``val/...`` and ``test/...``); rows ``mixture``,
-            ``lowest_error``, ``nvp``, and the columns ``run_id``, ``run_name``. Of no other run is the test shown.
+            ``lowest_error``, ``nvp`` (where there is a choice), and the columns ``run_id``, ``run_name``. Of no other
+            run is the test shown.
         multipliers: of each gap, by its name in ``runs``; empty if the mixture is not fair.
         is_fair: whether the validation gaps are closed; False only where the closest mixture was asked for.
         constraint: its name.
@@ -151,8 +153,7 @@ def fair_mixture(
     figures = [_figures(table, counts) for table in counts.validation]
     errors = [row["error"] for row in figures]
     columns = np.stack(list(gaps.values()), axis=1)
-    try:
-        # One gap has its own solver.
+    try:  # one gap has its own solver
         posterior = exact_posterior(errors, columns[:, 0] if columns.shape[1] == 1 else columns)
     except NoFairMixtureError as error:
         if not closest:
@@ -160,10 +161,14 @@ def fair_mixture(
         notes.append("No mixture of these runs closes the gaps on the validation cases; this one comes closest.")
         weights, multipliers = error.weights, {}
     else:
-        weights, multipliers = posterior.weights, _by_name(posterior, gaps)
+        weights, values = posterior.weights, np.atleast_1d(posterior.multiplier).tolist()
+        multipliers = dict(zip(gaps, values, strict=True))
+    for row, own, weight in zip(counts.rows, figures, weights, strict=True):
+        if weight > 0 and (reason := trivial_gap(own)):
+            notes.append(f"{row.get('run_name')}, which is drawn, {reason} in the validation.")
     return Mixture(
         runs=_table(counts, figures, gaps, weights, name),
-        comparison=_comparison(counts, figures, weights, name, within),
+        comparison=_comparison(counts, weights, _single_runs(figures, name, within, notes)),
         multipliers=multipliers,
         is_fair=bool(multipliers),
         constraint=name,
@@ -193,8 +198,7 @@ def _constraint_of(rows: Sequence[Mapping[str, Any]], constraint: str | None) ->
 
 def _signed_gaps(counts: "RunCounts", constraint: str, notes: list[str]) -> tuple[dict[str, Array], list[str]]:
     """Gap of each site's rate to the mean of the others', (N,) by name, of two sites the first one's; who has none."""
-    table, gaps = counts.validation, dict[str, Array]()
-    unconstrained: list[str] = []
+    table, gaps, unconstrained = counts.validation, dict[str, Array](), list[str]()
     rates_to_even = MIXTURE_CONSTRAINTS[constraint]
     for rate in rates_to_even:
         wrong, cases = {
@@ -211,10 +215,8 @@ def _signed_gaps(counts: "RunCounts", constraint: str, notes: list[str]) -> tupl
         for site in np.flatnonzero(cases == 0):
             unconstrained.append(f"{counts.sites.names[site]} is not constrained{where} ({without})")
         if len(present) < 2:
-            for site in present:
-                unconstrained.append(
-                    f"{counts.sites.names[site]} is not constrained{where} (no site to compare it with)"
-                )
+            alone = f"not constrained{where} (no site to compare it with)"
+            unconstrained += [f"{counts.sites.names[site]} is {alone}" for site in present]
             continue
         rates = wrong[:, present] / cases[present]
         others = (rates.sum(axis=1, keepdims=True) - rates) / (len(present) - 1)
@@ -250,21 +252,25 @@ def _table(
     return table
 
 
-def _comparison(
-    counts: "RunCounts",
-    figures: Sequence[Mapping[str, float]],
-    weights: Array,
-    constraint: str,
-    within: float,
-) -> "pd.DataFrame":
-    import pandas as pd
-
+def _single_runs(
+    figures: Sequence[Mapping[str, float]], constraint: str, within: float, notes: list[str]
+) -> dict[str, int]:
+    """The runs that the mixture is compared with; a note where no run can be an NVP choice."""
     from fairpool.selection import nvp_selection
 
-    lowest = min(range(len(figures)), key=lambda number: figures[number]["error"])
-    chosen = nvp_selection(figures, "error", CONSTRAINTS[constraint].gap, within).index
+    found = {"lowest_error": min(range(len(figures)), key=lambda number: figures[number]["error"])}
+    try:
+        found["nvp"] = nvp_selection(figures, "error", CONSTRAINTS[constraint].gap, within).index
+    except ValueError as error:
+        notes.append(f"There is no NVP choice beside it: {error}")
+    return found
+
+
+def _comparison(counts: "RunCounts", weights: Array, single: Mapping[str, int]) -> "pd.DataFrame":
+    import pandas as pd
+
     rows: dict[str, dict[str, Any]] = {}
-    for name, run in {"mixture": None, "lowest_error": lowest, "nvp": chosen}.items():
+    for name, run in {"mixture": None, **single}.items():
         share = weights if run is None else np.eye(len(weights))[run]
         about = {} if run is None else {key: counts.rows[run].get(key) for key in ("run_id", "run_name")}
         rows[name] = {"run_id": None, "run_name": None} | about
@@ -272,10 +278,6 @@ def _comparison(
             expected = np.einsum("n,nktp->ktp", share, tables)
             rows[name] |= {f"{section}/{figure}": value for figure, value in _figures(expected, counts).items()}
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _by_name(posterior: Posterior, gaps: Mapping[str, Array]) -> dict[str, float]:
-    return dict(zip(gaps, np.atleast_1d(posterior.multiplier).tolist(), strict=True))
 
 
 def _naming_runs(error: NoFairMixtureError, counts: "RunCounts") -> NoFairMixtureError:

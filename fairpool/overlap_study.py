@@ -40,6 +40,9 @@ class OverlapResult:
 def reference_study(study: Study) -> Study:
     """The study that trains an unconstrained classifier of the protected attribute on the same images.
 
+    Its runs are in an MLflow experiment of their own, the pipeline's name and ``-overlap``: beside the study's runs
+    they would pass for the baseline of its methods.
+
     Args:
         study: of a pipeline whose configuration has ``target`` and ``protected``.
     Raises:
@@ -55,7 +58,12 @@ def reference_study(study: Study) -> Study:
     kept = {key: value for key, value in study.overrides.items() if key in keys}
     # The attribute that is reported beside it has no part in an unconstrained training.
     other = "Young" if protected != "Young" else "Male"
-    return replace(study, methods=("unconstrained",), overrides={**kept, "target": protected, "protected": other})
+    return replace(
+        study,
+        methods=("unconstrained",),
+        overrides={**kept, "target": protected, "protected": other},
+        own_experiment=f"{study.bundle.name}-overlap",
+    )
 
 
 def measure_overlap(

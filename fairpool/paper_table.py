@@ -1,12 +1,15 @@
 """The paper's table 1 from MLflow runs: error and gap of each method on each task, chosen by validation alone."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from fairpool.finished_runs import FinishedRuns, read_test_figures, runs_of
-from fairpool.selection import choose_runs, gap_of_constraint
+from fairpool.selection import Choice, choose_runs, gap_of_constraint
+from fairpool.tasks import by_task
+from fairpool.trivial_gaps import trivial_gap
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +31,6 @@ METHOD_NAMES = {
 }
 """The methods as the paper names them, in its order, and those that it has not."""
 
-_TASK_PARAMS = {"imsitu": ("positive_verb", "negative_verb"), "celeba": ("target", "protected")}
 _DIGITS = 1
 
 
@@ -56,7 +58,8 @@ class Task:
 
     Attributes:
         title: such as "Cooking(+) Driving(-)".
-        figures: by method, the test error and the test gap; None where there is no estimate.
+        figures: by method, the test error and the test gap; None where there is no estimate, or where it is no
+            fairness (`trivial_gap`).
         run_ids: by method, the runs chosen.
     """
 
@@ -138,13 +141,13 @@ def paper_table(
 
     Runs belong to one task if they have the same data and the same values of some parameters. For each task and method
     one configuration is chosen by `select_nvp`, within that method's own best accuracy, from validation figures; its
-    test figures are shown. With several seeds the mean over them is what is compared and shown.
+    test figures are shown. What is compared and shown is the mean over its seeds; configurations with fewer seeds than
+    the method's others take no part, for the smallest of many single runs is small by luck.
 
     Args:
         client: of the store.
         experiments: names; `fairpool run` takes the pipeline's.
-        by: parameters that tell the tasks apart; None is ``positive_verb`` and ``negative_verb`` of imsitu, ``target``
-            and ``protected`` of celeba, none of others.
+        by: parameters that tell the tasks apart; None is as in `by_task`.
         methods: only these; None is all.
         gap: validation gap to make small; None is that of the runs' constraint.
         within: share of the best accuracy that a run needs.
@@ -162,36 +165,37 @@ def paper_table(
         if not any(f"params/{name}" in row for row in rows):
             raise ValueError(f'no run has the parameter "{name}".')
     gap = gap if gap is not None else gap_of_constraint(rows)
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((_title(row, by), str(row.get("data"))), []).append(row)
-    titles = [title for title, _ in groups]
     tasks = []
-    for (title, data), group in groups.items():
-        task = Task(title if titles.count(title) == 1 else f"{title}, data {data[:6]}")
+    for title, group in by_task(rows, by).items():
+        task = Task(title)
         for method in dict.fromkeys(str(row["method"]) for row in group):
             own = FinishedRuns([row for row in group if row["method"] == method], {})
             try:
-                chosen = choose_runs(client, own, gap=gap, within=within, over_seeds=not each_run)[0]
+                # The title stands for all that tells tasks apart: these are of one.
+                (choice,) = choose_runs(client, own, gap=gap, within=within, over_seeds=not each_run, by=by)
             except ValueError as error:
-                notes.append(f"{task.title}, {method}: {error}")
+                notes.append(f"{title}, {method}: {error}")
                 continue
-            picked = chosen.selection.chosen
+            notes += [f"{title}, {method}: {sentence}" for sentence in _left_out(choice)]
+            picked = choice.selection.chosen
             task.run_ids[method] = list(picked.get("run_ids") or [picked["run_id"]])
             tested = [read_test_figures(client, {"run_id": run_id}) for run_id in task.run_ids[method]]
-            task.figures[method] = (_figure(tested, "error"), _figure(tested, gap.removeprefix("val/")))
+            trivial = Counter(reason for figures in tested if (reason := trivial_gap(figures)))
+            for reason, number in trivial.items():
+                runs = "the run" if len(tested) == 1 else f"{number} of {len(tested)} runs"
+                notes.append(f"{title}, {method}: {runs} {reason} of the test set: its gap of 0 is no fairness")
+            test_gap = None if trivial else _figure(tested, gap.removeprefix("val/"))
+            task.figures[method] = (_figure(tested, "error"), test_gap)
         tasks.append(task)
     there = {method for task in tasks for method in task.figures}
     order = [*(name for name in METHOD_NAMES if name in there), *sorted(there - set(METHOD_NAMES))]
     return PaperTable(order, tasks, gap.removeprefix("val/"), notes)
 
 
-def _title(row: Mapping[str, Any], by: Sequence[str] | None) -> str:
-    names = _TASK_PARAMS.get(str(row.get("pipeline")), ()) if by is None else by
-    values = [str(row.get(f"params/{name}", "-")) for name in names]
-    if tuple(names) == _TASK_PARAMS["imsitu"]:
-        return f"{values[0].capitalize()}(+) {values[1].capitalize()}(-)"
-    return ", ".join(values) or str(row["experiment"])
+def _left_out(choice: Choice) -> list[str]:
+    """Of the configurations that were not compared: how many, and why."""
+    reasons = Counter(choice.selection.excluded.values())
+    return [f"{number} of {len(choice.rows)} left out: {words}" for words, number in reasons.items()] + [*choice.notes]
 
 
 def _figure(tested: Iterable[Mapping[str, float]], name: str) -> Figure | None:

@@ -6,7 +6,7 @@ Notation of Lokhande et al. 2020 (ECCV): event c, group k, ``mu[c, k]`` the mean
 import torch
 from torch import Tensor
 
-__all__ = ["cell_sums", "group_gaps", "is_comparable"]
+__all__ = ["cell_sums", "event_mean_weights", "group_gaps", "is_comparable"]
 
 
 def cell_sums(values: Tensor, groups: Tensor, num_groups: int) -> Tensor:
@@ -45,6 +45,23 @@ def is_comparable(counts: Tensor) -> Tensor:
     return is_present & (is_present.sum(dim=1, keepdim=True) > 1)
 
 
+def event_mean_weights(counts: Tensor) -> Tensor:
+    """``2 / (P_c n[c, k])``: the weight of a sample in twice the mean over an event's P_c groups of their mean rates.
+
+    Args:
+        counts: samples n by event and group, shape (C, K), whole numbers of a floating dtype.
+    Returns:
+        weights, shape (C, K); 0 where the group is absent or fewer than two are present.
+
+    >>> event_mean_weights(torch.tensor([[1.0, 4.0, 0.0], [3.0, 0.0, 0.0]])).tolist()
+    [[1.0, 0.25, 0.0], [0.0, 0.0, 0.0]]
+    """
+    # Presence as a number rather than a boolean, here and below: no kernel call converts types, which is what costs.
+    present = counts.sign()
+    num_present = present.sum(dim=1, keepdim=True)
+    return 2 * present * (num_present > 1) / (num_present * counts).clamp(min=1)
+
+
 def group_gaps(rates: Tensor, counts: Tensor) -> Tensor:
     """One-versus-rest gap of each group's rate.
 
@@ -63,8 +80,9 @@ def group_gaps(rates: Tensor, counts: Tensor) -> Tensor:
     """
     if rates.shape != counts.shape:
         raise ValueError(f"rates and counts must agree in shape, got {tuple(rates.shape)} and {tuple(counts.shape)}.")
-    is_present = counts > 0
-    num_others = is_present.sum(dim=1, keepdim=True) - 1
-    total = torch.where(is_present, rates, 0).sum(dim=1, keepdim=True)
-    gaps = rates - (total - rates) / num_others.clamp(min=1)
-    return torch.where(is_present & (num_others > 0), gaps, 0)
+    present = counts.sign()
+    num_present = present.sum(dim=1, keepdim=True)
+    total = (present * rates).sum(dim=1, keepdim=True)
+    # r - (total - r) / (P - 1), on one denominator.
+    gaps = present * (num_present * rates - total) / (num_present - 1).clamp(min=1)
+    return torch.where(num_present > 1, gaps, 0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class Study:
         overrides: configuration values by key.
         output_dir: takes models, predictions and results.
         tracking_uri: MLflow store.
+        own_experiment: name of the MLflow experiment that takes the runs; None is the pipeline's name.
     Raises:
         ValueError: a method, the constraint or the number of seeds makes no sense.
     """
@@ -62,6 +64,7 @@ class Study:
     output_dir: Path
     tracking_uri: str
     first_seed: int = 0
+    own_experiment: str | None = None
 
     def __post_init__(self) -> None:
         if self.constraint not in CONSTRAINTS:
@@ -75,6 +78,11 @@ class Study:
             raise ValueError(f"name each method once, got {', '.join(self.methods) or 'none'}.")
         for method in self.methods:
             self.bundle.config_files(method, self.overlays)
+
+    @property
+    def experiment(self) -> str:
+        """Name of the MLflow experiment that takes the runs."""
+        return self.own_experiment or self.bundle.name
 
     @property
     def run_keys(self) -> list[tuple[str, int]]:
@@ -91,6 +99,7 @@ class Study:
             digest.update((self.bundle.configs / f"{overlay}.json").read_bytes())
         settings = {key: value for key, value in self.overrides.items() if key not in PLACES}
         about = [self.bundle.name, fingerprint, self.constraint, settings]
+        about += [self.own_experiment] if self.own_experiment else []  # its runs are there, and in no other
         digest.update(json.dumps(about, sort_keys=True, default=str).encode())
         return digest.hexdigest()[:12]
 
@@ -198,7 +207,33 @@ def _unwrapped(function: Any) -> Any:
 
 
 def innermost(error: BaseException) -> BaseException:
-    """The error that a chain of causes began with."""
-    while error.__cause__ is not None:
+    r"""The error of a chain of causes that says most to the user.
+
+    That is the first `DataError`, for it has the row, which those below it lack; else the one that the chain began
+    with, if it says anything. A data loader's worker sends its chain as the text of a traceback, with paths of this
+    machine: of it the one sentence is taken.
+
+    >>> sent = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback ...\nValueError: no such key\n"
+    >>> innermost(ValueError(sent))
+    RuntimeError('no such key')
+    """
+    found = error
+    while not isinstance(error, DataError) and error.__cause__ is not None:
         error = error.__cause__
-    return error
+        found = error if str(error) else found
+    text = str(found)
+    return _sent_by_worker(text) if _WORKER.match(text) else found
+
+
+_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\nOriginal Traceback")
+_NAMED = re.compile(r"^[A-Za-z_][\w.]*: (.+)$", re.MULTILINE)  # the line of a traceback that names its error
+_DATA_ERROR = re.compile(r"^(?:[\w.]+\.)?DataError: (.+)$", re.MULTILINE)
+_CAUSED = "The above exception was the direct cause"
+
+
+def _sent_by_worker(text: str) -> BaseException:
+    """What `innermost` finds in a chain, found in its traceback, where the cause stands first."""
+    if sentences := _DATA_ERROR.findall(text):
+        return DataError(sentences[-1])
+    named = _NAMED.findall(text.split(_CAUSED)[0])
+    return RuntimeError(named[-1] if named else "a worker of the data loader failed; see it with num_workers=0")

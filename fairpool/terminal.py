@@ -17,9 +17,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from fairpool.evaluation import can_be_evaluated
 from fairpool.gaps import GAP_WORDS, gaps_of
 from fairpool.method_comparison import comparison_parts
 from fairpool.result_tables import counts_table, figures_table, wrong_of
+from fairpool.trivial_gaps import trivial_gap
 
 if TYPE_CHECKING:
     from fairpool.evaluation import Evaluation
@@ -106,17 +108,31 @@ class Terminal:
         self.console.print(counts)
         if hidden:
             self.console.print(f"{hidden} more sites are in comparison.csv.")
+        for result in results:
+            if reason := trivial_gap(result.test):
+                self.note(
+                    f"{result.method}, seed {result.seed} {reason} of the test set: its gap of 0 between sites is no "
+                    "fairness"
+                )
         for part in comparison_parts(study, results):
             self.console.print(part, highlight=False, soft_wrap=isinstance(part, str), markup=False)
         folder = Path(results[0].output_dir).parent
         self.console.print(
             f"Box plots, saliency maps and tables, with confidence intervals by site: {folder}\n"
-            f"MLflow: {_ui_command(study)}   (experiment {study.bundle.name}, summary run {summary_id})\n"
-            f"Score new images: fairpool evaluate {Path(results[-1].output_dir) / 'model.pt'} --manifest FILE",
+            f"MLflow: {_ui_command(study)}   (experiment {study.experiment}, summary run {summary_id})",
             highlight=False,
             soft_wrap=True,
             markup=False,
         )
+
+        if can_be_evaluated(study.bundle):
+            model = Path(results[-1].output_dir) / "model.pt"
+            self.console.print(
+                f"Score new images: fairpool evaluate {model} --manifest FILE",
+                highlight=False,
+                soft_wrap=True,
+                markup=False,
+            )
 
     def show_evaluation(self, evaluation: "Evaluation", output: Path) -> None:
         """Errors by site of a scored table."""

@@ -1,5 +1,7 @@
 """What `find_unfair_labels` found: bars with arrows as in the paper's Fig. 1, and the runs in MLflow."""
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
-__all__ = ["as_json", "log_labels", "unfair_label_plot", "unfair_labels_table"]
+__all__ = ["as_json", "log_labels", "search_identity", "unfair_label_plot", "unfair_labels_table"]
 
 _BEFORE, _AFTER = "#d55e00", "#009e73"  # told apart by the colour-blind
 _FIGURES = ("precision", "error", "deo", "deo_by_chance", "fnr_absent", "fnr_present")
@@ -101,6 +103,15 @@ def unfair_label_plot(found: pd.DataFrame) -> "Figure":
     return figure
 
 
+def search_identity(settings: Mapping[str, Any]) -> str:
+    """Digest of a search's data and settings: its study in MLflow, and the name of its folder.
+
+    >>> search_identity({"data": "d", "eta": 0.1}) == search_identity({"eta": 0.1, "data": "d"})
+    True
+    """
+    return hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()[:12]
+
+
 def log_labels(
     client: "MlflowClient", experiment_id: str, found: pd.DataFrame, settings: Mapping[str, Any], study: str
 ) -> str:
@@ -110,8 +121,8 @@ def log_labels(
         client: of the store.
         experiment_id: takes the runs.
         found: of `find_unfair_labels`.
-        settings: parameters of the training.
-        study: tag of all these runs.
+        settings: data and parameters of the search.
+        study: tag of all these runs, `search_identity` of the settings.
     Returns:
         the summary run's id.
     """

@@ -6,6 +6,7 @@ import pytest
 from mlflow.entities import Metric, Param
 
 from fairpool import finished_runs
+from fairpool.configurations import means_compared
 from fairpool.finished_runs import mean_over_seeds, open_store, read_test_figures, runs_of
 from fairpool.tracking import log_metrics
 
@@ -181,10 +182,83 @@ def test_means_over_seeds_are_of_all_runs_of_a_configuration_or_missing():
         "params/eta": "0.1",
         "seeds": 2,
         "run_ids": ["1", "3"],
+        "repeats": 0,
         "val/error": pytest.approx(0.15),
     }
     assert (second["run_ids"], second["seeds"], second["val/error"]) == (["2"], 1, 0.9)
     assert (third["study"], third["seed"]) == ("b", "0")
+
+
+def seeds_of(study, seeds, *, run_id, error=0.2, **more):
+    """A row a seed, as `runs_of` gives them."""
+    about = {"study": study, "method": "m", "params/method": "m"} | more
+    return [
+        about | {"run_id": f"{run_id}{seed}", "seed": str(seed), "params/seed": str(seed), "val/error": error}
+        for seed in seeds
+    ]
+
+
+def test_the_same_settings_in_two_studies_are_one_configuration_whose_repeated_seeds_do_not_count():
+    # The lucky run of a sweep's first trial repeats seed 0; its later trials are other configurations.
+    settings = {"params/eta": "0.1"}
+    rows = seeds_of("plan", (0, 1, 2), run_id="p", **settings)
+    rows += seeds_of("sweep", (0,), run_id="lucky", error=0.0, **settings)
+    rows += seeds_of("sweep-2", (0,), run_id="other", **{"params/eta": "0.2"})
+    rows += seeds_of("later", (3,), run_id="p", error=0.6, **settings)
+    first, second = mean_over_seeds(rows)
+    assert (first["run_ids"], first["seeds"], first["repeats"]) == (["p0", "p1", "p2", "p3"], 4, 1)
+    assert first["val/error"] == pytest.approx((3 * 0.2 + 0.6) / 4)
+    assert first["study"] == "plan, later"
+    assert (second["run_ids"], second["repeats"], second["study"]) == (["other0"], 0, "sweep-2")
+
+
+def test_the_digest_of_a_configuration_comes_before_the_parameters_that_show_only_a_part_of_it():
+    same = {"params/num_workers": "0", "params/eta": "0.1"}
+    rows = seeds_of("a", (0,), run_id="a", configuration="c1", **same)
+    rows += seeds_of("b", (1,), run_id="b", configuration="c1", **same | {"params/num_workers": "4"})
+    rows += seeds_of("c", (1,), run_id="c", configuration="c2", **same)
+    rows += seeds_of("a", (2,), run_id="a", **same)  # of the same study, before the digest was kept
+    assert [row["run_ids"] for row in mean_over_seeds(rows)] == [["a0", "b1", "a2"], ["c1"]]
+
+
+@pytest.mark.parametrize("apart", [{"data": "e"}, {"constraint": "x"}, {"pipeline": "q"}, {"method": "n"}])
+def test_runs_on_other_data_or_of_another_method_are_no_seeds_of_a_configuration(apart):
+    rows = seeds_of("a", (0,), run_id="a", configuration="c") + seeds_of("b", (1,), run_id="b", configuration="c")
+    assert len(mean_over_seeds(rows)) == 1
+    assert len(mean_over_seeds([rows[0], rows[1] | apart])) == 2
+
+
+def test_means_are_compared_on_shared_seeds_and_others_say_what_they_lack():
+    rows = seeds_of("a", (0, 1), run_id="a", error=0.1, configuration="1")
+    rows += seeds_of("s", (9,), run_id="a", error=0.9, configuration="1")  # tuned there
+    rows += seeds_of("b", (0, 1), run_id="b", configuration="2")
+    rows += seeds_of("t", (9,), run_id="t", configuration="3")
+    first, second, third = means_compared(rows)
+    assert (first["run_ids"], first["val/error"], first["study"]) == (["a0", "a1"], pytest.approx(0.1), "a")
+    assert (first["aside"], second["aside"]) == (1, 0)
+    assert "left_out" not in first | second
+    assert third["left_out"] == "it lacks some of the 2 seeds compared"
+
+
+def test_where_no_seeds_are_shared_the_most_seeds_are_compared():
+    rows = [row for number in range(2) for row in seeds_of(f"{number}", (2 * number, 2 * number + 1), run_id=number)]
+    for row in rows:
+        row["configuration"] = row["study"]
+    assert ["left_out" in row for row in means_compared(rows)] == [False, False]
+    rows += seeds_of("t", (9,), run_id="t", configuration="t")
+    assert [row.get("left_out") for row in means_compared(rows)] == [
+        None,
+        None,
+        "it lacks some of 2 seeds, as others have",
+    ]
+
+
+def test_a_configuration_says_which_of_its_seeds_has_a_gap_that_is_no_fairness():
+    rows = seeds_of("a", (0, 1), run_id="a")
+    rows[1] |= {"val/fnr/basel": 1.0, "val/fnr/bern": 1.0}
+    (row,) = mean_over_seeds(rows)
+    assert row["left_out"] == "seed 1 misses every positive at every site"
+    assert "left_out" not in mean_over_seeds(rows[:1])[0]
 
 
 def test_a_store_that_is_not_there_is_one_sentence_and_is_not_made(tmp_path):

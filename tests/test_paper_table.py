@@ -18,7 +18,9 @@ OTHER = {"positive_verb": "shaving", "negative_verb": "moisturizing"}
 def runs(store):
     """``runs(experiment, method, study, [(val error, val DEO, test error, test DEO), ...])`` writes a run each."""
 
-    def write(experiment, method, study, figures, *, data="d", pipeline="imsitu", status="FINISHED", **params):
+    def write(
+        experiment, method, study, figures, *, data="d", pipeline="imsitu", status="FINISHED", more=None, **params
+    ):
         found = store.client.get_experiment_by_name(experiment)
         place = found.experiment_id if found else store.client.create_experiment(experiment)
         ids = []
@@ -36,6 +38,8 @@ def runs(store):
             for name, value in zip(("val/error", "val/deo", "test/error", "test/deo"), values, strict=True):
                 if value is not None:
                     store.client.log_metric(run.info.run_id, name, value)
+            for name, value in (more or {}).items():
+                store.client.log_metric(run.info.run_id, name, value)
             store.client.set_terminated(run.info.run_id, status)
             ids.append(run.info.run_id)
         return ids
@@ -45,9 +49,9 @@ def runs(store):
 
 def test_each_method_is_chosen_by_validation_alone_and_shown_over_its_seeds(runs, store):
     # Study a1 is accurate and unfair, a2 accurate enough and fair, a3 fair and bad: 0.8 >= 0.9 * 0.85 > 0.6.
-    runs("table-1", "fairalm", "a1", [(0.15, 0.30, 0.01, 0.00), (0.15, 0.30, 0.01, 0.00)], **PAIR)
-    chosen = runs("table-1", "fairalm", "a2", [(0.20, 0.05, 0.22, 0.06), (0.20, 0.07, 0.25, 0.03)], **PAIR)
-    runs("table-1", "fairalm", "a3", [(0.40, 0.00, 0.02, 0.00)], **PAIR)
+    runs("table-1", "fairalm", "a1", [(0.15, 0.30, 0.01, 0.00), (0.15, 0.30, 0.01, 0.00)], eta=1, **PAIR)
+    chosen = runs("table-1", "fairalm", "a2", [(0.20, 0.05, 0.22, 0.06), (0.20, 0.07, 0.25, 0.03)], eta=2, **PAIR)
+    runs("table-1", "fairalm", "a3", [(0.40, 0.00, 0.02, 0.00)] * 2, eta=3, **PAIR)
     runs("table-1", "unconstrained", "a1", [(0.10, 0.40, 0.17, 0.30), (0.10, 0.40, 0.19, 0.34)], **PAIR)
     runs("table-1", "fairalm", "b1", [(0.10, 0.10, 0.5, 0.25)], **OTHER)
     runs("table-1", "fairalm", "b1", [(0.10, 0.10, 0.0, 0.0)], status="FAILED", **OTHER)
@@ -64,6 +68,43 @@ def test_each_method_is_chosen_by_validation_alone_and_shown_over_its_seeds(runs
     assert table.cells("fairalm") == [("23.5 ± 2.1", False), ("4.5 ± 2.1", True), ("50.0", True), ("25.0", True)]
     assert table.notes == ["left out: 1 failed runs of table-1"]
     assert "over 1 to 2 seeds" in table.spread
+
+
+def test_a_mean_over_seeds_is_not_replaced_by_one_lucky_run_of_a_sweep(runs, store):
+    plan = runs("table-8", "fairalm", "plan", [(0.2, 0.10, 0.2, 0.1), (0.2, 0.12, 0.3, 0.2)], eta=0.1, **PAIR)
+    runs("table-8", "fairalm", "trial-0", [(0.2, 0.00, 0.9, 0.0)], eta=0.1, **PAIR)  # the plan's seed 0 again
+    for number in (1, 2):
+        runs("table-8", "fairalm", f"trial-{number}", [(0.2, 0.01, 0.9, 0.0)], eta=0.1 + number, **PAIR)
+    table = paper_table(store.client, ["table-8"])
+    (task,) = table.tasks
+    assert task.run_ids["fairalm"] == plan
+    assert table.cells("fairalm") == [("25.0 ± 7.1", True), ("15.0 ± 7.1", True)]
+    assert table.notes == [
+        "Cooking(+) Driving(-), fairalm: 2 of 3 left out: it lacks some of the 2 seeds compared",
+        "Cooking(+) Driving(-), fairalm: 1 run repeats a seed of the same configuration; of each seed the first run "
+        "counts",
+    ]
+
+
+def test_a_network_that_finds_no_positive_is_neither_chosen_nor_in_bold(runs, store):
+    silent = {f"{section}/fnr/{site}": 1.0 for section in ("val", "test") for site in ("female", "male")}
+    fair = runs("table-9", "fairalm", "a", [(0.2, 0.1, 0.2, 0.1)], eta=0.1, **PAIR)
+    runs("table-9", "fairalm", "b", [(0.2, 0.0, 0.3, 0.0)], eta=0.2, more=silent, **PAIR)
+    runs("table-9", "lagrangian", "b", [(0.2, 0.0, 0.3, 0.0)], more=silent, **PAIR)
+    only_in_test = {name: value for name, value in silent.items() if name.startswith("test/")}
+    runs("table-9", "l2_penalty", "b", [(0.2, 0.0, 0.3, 0.0)], more=only_in_test, **PAIR)
+    table = paper_table(store.client, ["table-9"])
+    assert table.tasks[0].run_ids["fairalm"] == fair
+    assert table.cells("fairalm") == [("20.0", True), ("10.0", True)]
+    assert table.cells("l2_penalty") == [("30.0", False), ("no estimate", False)]
+    assert "lagrangian" not in table.methods
+    about = "misses every positive at every site"
+    assert table.notes == [
+        f"Cooking(+) Driving(-), fairalm: 1 of 2 left out: seed 0 {about}",
+        f"Cooking(+) Driving(-), lagrangian: none of 1 runs can be chosen: seed 0 {about} (1); there is nothing to "
+        "select from.",
+        f"Cooking(+) Driving(-), l2_penalty: the run {about} of the test set: its gap of 0 is no fairness",
+    ]
 
 
 def test_single_runs_are_compared_if_asked_for(runs, store):

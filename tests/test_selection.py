@@ -94,6 +94,31 @@ def test_an_excluded_row_is_not_the_best_accuracy():
     assert select_nvp(rows((0.0, math.nan), (0.5, 0.2)))["name"] == 1
 
 
+SILENT = {"val/fnr/basel": 1.0, "val/fnr/bern": 1.0, "val/fpr/basel": 0.0, "val/fpr/bern": 0.0}
+ALARMED = {"val/fnr/basel": 0.0, "val/fnr/bern": 0.0, "val/fpr/basel": 1.0, "val/fpr/bern": 1.0}
+USEFUL = {"val/fnr/basel": 1.0, "val/fnr/bern": 0.9, "val/fpr/basel": 0.0, "val/fpr/bern": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("rates", "reason"),
+    [(SILENT, "misses every positive at every site"), (ALARMED, "takes every negative for a positive at every site")],
+)
+def test_a_network_of_no_use_is_not_chosen_for_its_gap_of_zero(rates, reason):
+    table = rows((0.10, 0.0), (0.15, 0.1), (0.12, 0.2))
+    for row, own in zip(table, (rates, USEFUL, {}), strict=True):
+        row.update(own)
+    selection = nvp_selection(table)
+    assert (selection.index, selection.excluded) == (1, {0: reason})
+    assert selection.best_accuracy == pytest.approx(0.88)  # it is no measure for the others either
+    with pytest.raises(ValueError, match=reason):
+        nvp_selection(table[:1])
+
+
+def test_figures_without_a_prefix_are_told_apart_as_well():
+    table = [{"error": 0.1, "deo": 0.0, "fnr/a": 1.0, "fnr/b": 1.0}, {"error": 0.1, "deo": 0.2, "fnr/a": 0.2}]
+    assert nvp_selection(table, "error", "deo").index == 1
+
+
 def test_other_keys_and_a_table_of_pandas():
     table = pd.DataFrame({"e": [0.1, 0.12], "g": [0.2, math.nan], "run": ["a", "b"]})
     assert select_nvp(table, "e", "g")["run"] == "a"
@@ -104,7 +129,8 @@ def test_other_keys_and_a_table_of_pandas():
     ("table", "options", "message"),
     [
         ([], {}, "no run to select from"),
-        (rows((math.nan, 0.1), (0.1, None)), {}, "none of 2 runs has an estimate of val/error and val/deo"),
+        (rows((math.nan, 0.1), (0.1, None)), {}, r"none of 2 runs can be chosen: no estimate of val/error \(1\), "),
+        ([{"val/error": 0.1}, {"val/error": 0.2, "val/ddp": 0.1}], {}, r"chosen: no estimate of val/deo \(2\); there"),
         (rows((0.1, 0.1)), {"gap": "val/dep"}, 'did you mean "val/deo"'),
         (rows((0.1, 0.1)), {"error": "error"}, 'no run has the figure "error"'),
         (rows((0.1, 0.1)), {"gap": "test/deo"}, '"test/deo" is a test figure'),

@@ -1,7 +1,9 @@
 """The comparison of a study's methods, against pandas on the runs themselves."""
 
+import json
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -138,11 +140,17 @@ def test_summary_metrics_are_those_of_pandas_over_the_runs(small_study):
 def test_the_summary_run_holds_table_and_pictures(small_study, tmp_path):
     run_id = small_study.summaries[0].info.run_id
     names = {item.path for item in small_study.client.list_artifacts(run_id)}
-    tables = {"comparison.csv", "gaps.csv", "intervals.csv", "paired.csv", "seeds.csv"}
+    tables = {"comparison.csv", "gaps.csv", "intervals.csv", "paired.csv", "saliency.csv", "seeds.csv"}
     assert names == {"box_plots.png", "notes.json", "saliency.png"} | tables
     for name in ("box_plots.png", "saliency.png"):
         path = small_study.client.download_artifacts(run_id, name, tmp_path)
         assert min(Image.open(path).size) > 200
+    outside = pd.read_csv(small_study.client.download_artifacts(run_id, "saliency.csv", tmp_path))
+    assert set(outside["region"]) == {"outside the body", "border"}
+    assert set(outside["method"]) == {run.data.params["method"] for run in small_study.runs.values()}
+    notes = json.loads(Path(small_study.client.download_artifacts(run_id, "notes.json", tmp_path)).read_text())
+    above = outside[outside["evidence"] > outside["area"]]
+    assert sum("of the evidence lies" in note for note in notes) == len(above)
     seeds = pd.read_csv(small_study.client.download_artifacts(run_id, "seeds.csv", tmp_path))
     assert sorted(seeds["run_id"]) == sorted(run.info.run_id for run in small_study.runs.values())
     for row in seeds.to_dict("records"):

@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 from written_runs import run
 
+from fairpool.bundle import find_bundle
+from fairpool.study import Study
 from fairpool.terminal import Terminal
 
 FIGURES = {"error": 0.1, "deo": 0.21, "fpr_gap": 0.32, "eodds_gap": 0.32}
@@ -31,6 +33,33 @@ def test_an_epoch_and_a_finished_run_show_the_error_and_the_constrained_gap(cons
     assert terminal.progress.tasks[0].fields["status"] == f"validation error 10.0, {words}"
     terminal.run_finished(run("fairalm", 0, FIGURES), was_there=False)
     assert terminal.console.file.getvalue() == f"fairalm, seed 0: test error 10.0, {words} (1 s)\n"
+
+
+@pytest.mark.parametrize(("pipeline", "is_advised"), [("tuberculosis", True), ("celeba", False)])
+def test_scoring_new_images_is_advised_where_it_can_be_done(tmp_path, pipeline, is_advised):
+    assert ("Score new images: fairpool evaluate" in shown(tmp_path, pipeline, [0.2, 0.4])) == is_advised
+
+
+def test_a_network_that_finds_no_positive_is_named_with_method_and_seed(tmp_path):
+    text = shown(tmp_path, "tuberculosis", [1.0, 1.0])
+    assert (
+        "note: fairalm, seed 3 misses every positive at every site of the test set: its gap of 0 between sites is no "
+        "fairness"
+    ) in text
+    assert "misses every positive" not in shown(tmp_path, "tuberculosis", [1.0, 0.9])
+
+
+def shown(folder, pipeline, fnr):
+    """What the terminal says of a study of one run with these false negative rates."""
+    place = folder / "fairalm-seed3"
+    figures = {"error": 0.1, "deo": abs(fnr[0] - fnr[1])} | {f"fnr/site{i}": rate for i, rate in enumerate(fnr)}
+    terminal = Terminal()
+    terminal.console = Console(file=io.StringIO(), width=200)
+    study = Study(
+        find_bundle(pipeline), ("fairalm",), 1, "equal_opportunity", (), {}, folder, f"sqlite:///{folder}/mlruns.db"
+    )
+    terminal.show_results(study, [run("fairalm", 3, figures, str(place))], "0")
+    return terminal.console.file.getvalue()
 
 
 def test_a_gap_without_an_estimate_is_left_out_of_the_line():

@@ -18,15 +18,21 @@ FAIR_GAPS = {"a": {"val/deo": 0.05, "val/fpr_gap": 0.3}, "b": {"val/deo": 0.3, "
 """By which a and b differ: the one has equal misses, the other equal false alarms."""
 
 
-def write_figures(store, experiment, methods, *, constraint, study="abc"):
-    """A run a method of seed 0 in an experiment, made where it is not there."""
+def write_figures(
+    store, experiment, methods, *, constraint, study="abc", seed=0, figures=None, configuration=None, **params
+):
+    """A run a method of one seed in an experiment, made where it is not there; returns their ids."""
     found = store.client.get_experiment_by_name(experiment)
     experiment_id = found.experiment_id if found else store.client.create_experiment(experiment)
+    ids = []
     for method in methods:
         tags = {"study": study, "fairpool.kind": "run"}
-        run_id = store.client.create_run(experiment_id, run_name=f"{method}-seed0", tags=tags).info.run_id
-        about = {"method": method, "seed": 0, "constraint": constraint, "pipeline": "p", "data": "d"}
+        tags |= {"configuration": configuration} if configuration else {}
+        run_id = store.client.create_run(experiment_id, run_name=f"{method}-seed{seed}", tags=tags).info.run_id
+        about = {"method": method, "seed": seed, "constraint": constraint, "pipeline": "p", "data": "d", **params}
         for key, value in about.items():
             store.client.log_param(run_id, key, value)
-        log_metrics(store.client, run_id, FIGURES | FAIR_GAPS.get(method, {}))
+        log_metrics(store.client, run_id, FIGURES | FAIR_GAPS.get(method, {}) | (figures or {}))
         store.client.set_terminated(run_id)
+        ids.append(run_id)
+    return ids

@@ -11,7 +11,7 @@ __all__ = ["Association", "contingency", "cramers_v", "measure_association"]
 
 _TAIL = 0.025  # on each side of a 95 % interval
 _FEWEST_PATIENTS = 5
-_CELLS_AT_ONCE = 4_000_000
+_CELLS_AT_ONCE = 1_000_000  # of drawn tables: 8 MB an array of them
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Association:
         corrected_v: Bergsma's correction, for the effective number of images.
         low: lower limit of V with 95 % confidence; None also with fewer than 5 patients a value on average.
         high: upper limit.
-        design_effect: by how much more V varies by chance than with one image a patient, at least 1.
+        design_effect: by how much more V varies by chance than with one image a patient: what resampled patients add to
+            V squared over what resampled images add; at least 1, at most its value if a patient's images are all alike.
         bits: mutual information, plain.
         chance_bits: what independent columns would show of it by chance (Miller and Madow's term, times the effect).
         entropy_share: mutual information as a share of the entropy of the second column.
@@ -74,7 +75,7 @@ def cramers_v(table: NDArray[Any], *, corrected: bool = False, design_effect: fl
     rows, columns = int((table.sum(axis=1) > 0).sum()), int((table.sum(axis=0) > 0).sum())
     if min(rows, columns) < 2:
         return None
-    squared = float(_phi_squared(table[None])[0])
+    squared = _phi_squared_of(table)
     if not corrected:
         return float(np.sqrt(min(squared / (min(rows, columns) - 1), 1.0)))
     freedom = max(float(table.sum()) / design_effect - 1, 1.0)
@@ -115,11 +116,15 @@ def measure_association(
     if plain is None:
         return Association(num_images, num_patients, (rows, columns))
     freedom = (rows - 1) * (columns - 1)
-    squared = float(_phi_squared(table[None])[0])
-    drawn = _resample(row * columns + column, patient, rows * columns, resamples, np.random.default_rng(seed))
-    resampled = _phi_squared(drawn.reshape(-1, rows, columns))
+    squared = _phi_squared_of(table)
+    rng = np.random.default_rng(seed)
+    resampled = _resampled_phi_squared(row, column, patient, resamples, rng)
     bias = float(resampled.mean()) - squared
-    design_effect = 1.0 if num_patients == num_images else max(1.0, bias * num_images / freedom)
+    design_effect = 1.0
+    if num_patients < num_images:
+        of_images = _resampled_phi_squared(row, column, np.arange(num_images), resamples, rng)
+        most = float((np.bincount(patient) ** 2).sum()) / num_images  # all images of each patient are alike
+        design_effect = float(np.clip(bias / max(float(of_images.mean()) - squared, 1e-9), 1.0, most))
     low, high = None, None
     if num_patients >= _FEWEST_PATIENTS * max(rows, columns):
         shifted = np.quantile(resampled - 2 * bias, [_TAIL, 1 - _TAIL])
@@ -145,29 +150,45 @@ def measure_association(
     )
 
 
-def _phi_squared(tables: NDArray[Any]) -> NDArray[np.float64]:
-    """Chi-squared over the number of images: tables (B, R, C) to (B,). Empty rows and columns add nothing."""
-    counts = tables.astype(np.float64)
-    total = counts.sum(axis=(1, 2))
-    margin = counts.sum(axis=2, keepdims=True) * counts.sum(axis=1, keepdims=True)
-    # sum(n_rc^2 / (n_r n_c)) - 1, without the differences of large numbers
-    expected = margin / total[:, None, None]
+def _phi_squared_of(table: NDArray[Any]) -> float:
+    row, column = np.nonzero(table)
+    return float(_phi_squared(table[None, row, column], row, column)[0])
+
+
+def _phi_squared(counts: NDArray[Any], row: NDArray[Any], column: NDArray[Any]) -> NDArray[np.float64]:
+    """Chi-squared over the number of images, of B tables, (B,): counts of P cells, (B, P), at (row, column), (P,) each.
+
+    All other cells are empty: together they add what is expected there. So time and memory go with the cells that hold
+    an image, not with R x C.
+    """
+    counts = counts.astype(np.float64, copy=False)
+    total = counts.sum(axis=1)
+    expected = (_sums_by(row, counts)[:, row] * _sums_by(column, counts)[:, column]) / total[:, None]
+    # (n - e)^2 / e rather than n^2 / e: no differences of large numbers
     terms = np.divide((counts - expected) ** 2, expected, out=np.zeros_like(counts), where=expected > 0)
-    found: NDArray[np.float64] = terms.sum(axis=(1, 2)) / total
+    found: NDArray[np.float64] = (terms.sum(axis=1) + total - expected.sum(axis=1)) / total
     return found
 
 
-def _resample(
-    cell: NDArray[Any], patient: NDArray[Any], num_cells: int, resamples: int, rng: np.random.Generator
+def _sums_by(line: NDArray[Any], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Margins of B tables, (B, lines), from the counts of their cells, (B, P), and the line of each cell, (P,)."""
+    from scipy.sparse import csr_array
+
+    return np.asarray(counts @ csr_array((np.ones(len(line)), (np.arange(len(line)), line))))
+
+
+def _resampled_phi_squared(
+    row: NDArray[Any], column: NDArray[Any], patient: NDArray[Any], resamples: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Counts of the cells over patients drawn with replacement, shape (B, cells).
+    """Chi-squared over the number of images, of patients drawn with replacement, shape (B,).
 
     Patients with the same images are one kind: a multinomial draw over the kinds is the same, and far less work.
     """
     from scipy.sparse import csr_array
 
-    number = int(patient.max()) + 1
-    sums = csr_array((np.ones(len(cell)), (patient, cell)), shape=(number, num_cells))
+    number, width = int(patient.max()) + 1, int(column.max()) + 1
+    cells, cell = np.unique(row * width + column, return_inverse=True)
+    sums = csr_array((np.ones(len(cell)), (patient, cell.reshape(-1))), shape=(number, len(cells)))
     sums.sum_duplicates()
     keys = [
         (*sums.indices[a:b].tolist(), -1, *sums.data[a:b].tolist())
@@ -178,11 +199,11 @@ def _resample(
         kinds.setdefault(key, []).append(index)
     values = sums[[members[0] for members in kinds.values()]]
     shares = np.array([len(members) for members in kinds.values()]) / number
-    step = max(1, _CELLS_AT_ONCE // len(kinds))
+    step = max(1, _CELLS_AT_ONCE // max(len(kinds), len(cells)))
     parts = []
     for start in range(0, resamples, step):
-        weights = rng.multinomial(number, shares, size=min(step, resamples - start))
-        parts.append(np.asarray((values.T @ weights.T.astype(np.float64)).T))
+        weights = rng.multinomial(number, shares, size=min(step, resamples - start)).astype(np.float64)
+        parts.append(_phi_squared(np.asarray(weights @ values), *np.divmod(cells, width)))
     return np.concatenate(parts)
 
 

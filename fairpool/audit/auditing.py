@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,27 @@ from fairpool.data.duplicates import find_duplicates
 from fairpool.data.manifest import read_manifest, read_table
 from fairpool.errors import DataError
 
-__all__ = ["MAX_IMAGES", "audit_manifest", "audit_records"]
+__all__ = ["MAX_IMAGES", "AuditOptions", "audit_manifest", "audit_records"]
 
 MAX_IMAGES = 20_000
 """Images that are read and told apart; of more, a random sample of patients is."""
 
 Progress = Callable[[int, int], None]
+
+_HASHES = ["pixel_hash", "perceptual_hash"]
+
+
+class AuditOptions(TypedDict, total=False):
+    """Options of `audit_records`, where they are described, and of `audit_manifest`."""
+
+    scanner_column: str | None
+    metadata_columns: Sequence[str]
+    constraint: str
+    seed: int
+    max_images: int
+    cache_dir: str | os.PathLike[str] | None
+    progress: Progress | None
+    measured: Progress | None
 
 
 def audit_manifest(
@@ -36,15 +51,8 @@ def audit_manifest(
     *,
     columns: Mapping[str, Any] | None = None,
     root_dir: str | os.PathLike[str] | None = None,
-    scanner_column: str | None = None,
-    metadata_columns: Sequence[str] = (),
     read_images: bool = True,
-    constraint: str = "equal_opportunity",
-    seed: int = 0,
-    max_images: int = MAX_IMAGES,
-    cache_dir: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
-    measured: Progress | None = None,
+    **options: Unpack[AuditOptions],
 ) -> Audit:
     """Audit a table of images.
 
@@ -52,18 +60,11 @@ def audit_manifest(
         manifest: CSV, TSV, parquet or JSON datalist.
         columns: options of `fairpool.data.manifest.read_manifest`: ``site_column``, ``label_column``, ``positive``...
         root_dir: folder of the images; None is the manifest's own.
-        scanner_column: None is the column "scanner" where there is one.
-        metadata_columns: to tell the site from, beside the known ones (format, shape, spacing, photometric, scanner).
         read_images: False audits the table alone; the images need not be there.
-        constraint: and the rest as for `audit_records`.
-        seed: see ``constraint``.
-        max_images: see ``constraint``.
-        cache_dir: see ``constraint``.
-        progress: see ``constraint``.
-        measured: see ``constraint``.
+        options: of `audit_records`, all but ``positive``.
     Raises:
         DataError: the table or a column is missing or malformed. An image that cannot be read is counted instead.
-        ValueError: the constraint is another word.
+        ValueError: as `audit_records`.
     """
     columns = dict(columns or {})
     if not read_images:
@@ -71,19 +72,7 @@ def audit_manifest(
     records = read_manifest(manifest, root_dir=root_dir, check_images=False, **columns)
     table = read_table(manifest)
     table = table.set_axis(pd.RangeIndex(1, len(table) + 1)).loc[records.index]
-    return audit_records(
-        records,
-        table,
-        scanner_column=scanner_column,
-        metadata_columns=metadata_columns,
-        constraint=constraint,
-        positive=columns.get("positive") or "1",
-        seed=seed,
-        max_images=max_images,
-        cache_dir=cache_dir,
-        progress=progress,
-        measured=measured,
-    )
+    return audit_records(records, table, positive=columns.get("positive") or "1", **options)
 
 
 def audit_records(
@@ -134,7 +123,12 @@ def audit_records(
         notes.append(f"{len(sample)} of {len(records)} images, of a random sample of patients, are read and told apart")
     images = None
     if "image" in records:
-        images = pass_over_images(records["image"].iloc[sample].tolist(), cache_dir=cache_dir, progress=progress)
+        images = pass_over_images(
+            records["image"].iloc[sample].tolist(),
+            cache_dir=cache_dir,
+            hash_pixels=not set(_HASHES) <= set(table),
+            progress=progress,
+        )
     records = records.assign(scanner=_scanners(table, scanner_column, images, len(sample) == len(records)))
     metadata, more = _metadata(table.iloc[sample], [*metadata_columns], scanner_column, images)
     notes += more
@@ -251,9 +245,8 @@ def _count_scanners(records: pd.DataFrame) -> list[ScannerCell]:
 def _count_copies(
     told: pd.DataFrame, table: pd.DataFrame, images: ImagePass | None
 ) -> dict[str, dict[str, int]] | None:
-    hashes = ["pixel_hash", "perceptual_hash"]
-    if set(hashes) <= set(table):
-        found = table[hashes].reset_index(drop=True)
+    if set(_HASHES) <= set(table):
+        found = table[_HASHES].reset_index(drop=True)
     elif images is not None:
         found = images.hashes
     else:
@@ -262,7 +255,7 @@ def _count_copies(
     named = told.assign(label=told["label"].astype(str))
     for name in splits:
         named[name] = table[name].str.strip().to_numpy()
-    named[hashes] = found.to_numpy()
+    named[_HASHES] = found.to_numpy()
     return find_duplicates(named, split_columns=splits).counts()
 
 

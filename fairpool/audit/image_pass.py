@@ -1,6 +1,6 @@
 """One pass over the images: header, statistics, thumbnail and hashes of each; what cannot be read is told by row."""
 
-import hashlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from fairpool.audit.image_statistics import STATISTICS, image_statistics, reduce_blocks
 from fairpool.audit.nifti_slice import read_middle_slice
 from fairpool.data.image_cache import ImageCache
-from fairpool.data.image_hashes import perceptual_hash
+from fairpool.data.image_hashes import hash_image
 from fairpool.data.pixels import MAX_PIXELS
 from fairpool.data.scan.libraries import quiet_libraries
+from fairpool.data.scan.pixel_hashes import MAX_HASHED
 from fairpool.data.scan.reading import read_file
 from fairpool.errors import DataError
 
@@ -36,7 +37,8 @@ class ImagePass:
         statistics: a row an image, columns `STATISTICS` and "aspect" (height over width); NaN where unreadable.
         thumbnails: float32, (N, MEAN_SIZE, MEAN_SIZE); NaN where unreadable.
         headers: columns ``format``, ``shape``, ``spacing``, ``photometric``, ``scanner`` as in a built manifest.
-        hashes: columns ``pixel_hash`` and ``perceptual_hash``; empty where unreadable.
+        hashes: columns ``pixel_hash`` and ``perceptual_hash`` of `hash_image`; empty where unreadable, and where a
+            volume holds more than `MAX_HASHED` numbers.
         faults: what is the matter, by index of the image.
     """
 
@@ -51,6 +53,7 @@ def pass_over_images(
     images: Sequence[str | os.PathLike[str]],
     *,
     cache_dir: str | os.PathLike[str] | None,
+    hash_pixels: bool = True,
     num_workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImagePass:
@@ -61,6 +64,7 @@ def pass_over_images(
     Args:
         images: their files.
         cache_dir: keeps the reduced images; None keeps none.
+        hash_pixels: whether the hashes are wanted, for which every image is decoded at full size.
         num_workers: threads.
         progress: called with (done, total).
     """
@@ -84,16 +88,15 @@ def pass_over_images(
         try:
             if header is not None and header.format == "nifti":
                 pixels = read_middle_slice(path, IMAGE_SIZE)
-                levels = np.rint(pixels * 255).astype(np.uint8)
             else:
-                image = cache.load(path)
-                pixels, levels = image.pixels, image.levels
+                pixels = cache.load(path).pixels
+            if hash_pixels and header is not None and math.prod(map(int, header.shape.split("x"))) <= MAX_HASHED:
+                hashes[index] = hash_image(path)
         except DataError as error:
             faults[index] = str(error)
             return
         statistics[index] = image_statistics(pixels)
         thumbnails[index] = reduce_blocks(pixels, MEAN_SIZE)
-        hashes[index] = (hashlib.sha256(levels.tobytes()).hexdigest(), perceptual_hash(levels))
 
     with quiet_libraries(), ThreadPoolExecutor(max(1, num_workers)) as pool:
         try:

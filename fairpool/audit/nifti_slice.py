@@ -9,6 +9,7 @@ from PIL import Image
 from fairpool.data.pixels import MAX_PIXELS
 from fairpool.data.scan.libraries import library_errors
 from fairpool.data.scan.nifti_header import read_nifti_header
+from fairpool.data.scan.planes import middle_plane, mix_channels, open_voxels
 from fairpool.errors import DataError
 
 __all__ = ["read_middle_slice"]
@@ -17,7 +18,7 @@ _ENDS = (0.5, 99.5)
 
 
 def read_middle_slice(path: str | os.PathLike[str], size: int) -> NDArray[np.float32]:
-    """The middle slice of the third axis, as it is stored, of the first time point.
+    """The `middle_plane`, as it is stored.
 
     MR intensities have no unit, so the slice's own percentiles 0.5 and 99.5 become black and white: brightness is not
     told, contrast and shape are. Read it within `fairpool.data.scan.libraries.quiet_libraries`.
@@ -30,19 +31,11 @@ def read_middle_slice(path: str | os.PathLike[str], size: int) -> NDArray[np.flo
     Raises:
         DataError: the file is missing, damaged, too large, ends early, or holds no finite number; never with its path.
     """
-    import nibabel
-
     reason = ""
     try:
         with open(path, "rb") as handle:
             read_nifti_header(handle, max_pixels=MAX_PIXELS)
-        proxy = nibabel.load(path).dataobj  # type: ignore[attr-defined]
-        shape = proxy.shape
-        index = (slice(None), slice(None), *(extent // 2 if axis == 0 else 0 for axis, extent in enumerate(shape[2:])))
-        plane = np.asarray(proxy[index])
-        if plane.dtype.fields:  # colour
-            plane = np.stack([plane[name] for name in plane.dtype.names or ()], axis=-1).mean(axis=-1)
-        plane = (np.abs(plane) if np.iscomplexobj(plane) else plane).astype(np.float32)
+            plane = mix_channels(middle_plane(open_voxels(handle))).astype(np.float32)
     except FileNotFoundError:
         reason = "file not found. Check the path column and the data folder"
     except DataError as error:

@@ -14,6 +14,7 @@ from fairpool.commands.options import (
     Patient,
     Positive,
     Site,
+    table_options,
 )
 from fairpool.commands.outcome import check_target, quieten, refuse_usage
 from fairpool.constraints import CONSTRAINTS
@@ -56,6 +57,7 @@ def audit(
     the site can be told from metadata, image statistics and thumbnails; copies; advice, and a verdict as the last line.
     The status is 0 whatever the verdict.
     """
+    columns = table_options(locals())
     check_target("--html", html_file, (".html", ".htm"))
     check_target("--json", json_file, (".json",))
     if constraint not in CONSTRAINTS:
@@ -76,17 +78,7 @@ def audit(
     with terminal:
         found = audit_manifest(
             manifest,
-            columns={
-                "image_column": image_column,
-                "label_column": label_column,
-                "positive": positive,
-                "site_column": site_column,
-                "patient_column": patient_column,
-                "normalize": normalize_sites,
-                "aliases": aliases,
-                "ignore_label": ignore_label,
-                "max_groups": max_groups,
-            },
+            columns=columns,
             root_dir=data,
             scanner_column=scanner_column,
             metadata_columns=[name.strip() for name in metadata_columns.split(",") if name.strip()],

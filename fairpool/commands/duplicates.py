@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["duplicates"]
 
 _LISTED = 20
-_IMAGE_SIZE = 224  # that of the pipelines, so that the cache serves both
 
 
 def duplicates(
@@ -46,9 +45,9 @@ def duplicates(
 
     Uses the columns `pixel_hash` and `perceptual_hash` of `fairpool manifest build --hash-pixels`, or reads the images.
     Status 1 where the same pixels are in two splits or have two labels. Near pairs are for looking at: of 403 chest
-    radiographs without a copy, 1 of 81,003 pairs lies within 4 bits, 6 within 6, 32 within 8; at that rate 10,000
+    radiographs without a copy, 1 of 81,003 pairs lies within 4 bits, 5 within 6, 28 within 8; at that rate 10,000
     images have some 600 near pairs of different people. Found within 4 bits are all copies that were only reduced or
-    compressed again, nearly 9 in 10 of another gamma, 1 in 5 cropped by 3 % a side; no mirrored or inverted ones.
+    compressed again, nearly 9 in 10 of another gamma, 1 in 6 cropped by 3 % a side; no mirrored or inverted ones.
     """
     check_target("--json", json_file, (".json",))
     from fairpool.data.duplicates import find_duplicates
@@ -94,14 +93,12 @@ def duplicates(
 
 
 def _read_images(records: "pd.DataFrame", terminal: "Terminal") -> "pd.DataFrame":
-    from fairpool.data.image_cache import ImageCache, default_cache_dir
     from fairpool.data.image_hashes import hash_images
 
     rows, sites = records["row"].tolist(), records["site"].tolist()
     with terminal:
         return hash_images(
             records["image"].tolist(),
-            ImageCache(default_cache_dir(), _IMAGE_SIZE),
             describe=lambda i: f"row {rows[i]} ({sites[i]})",
             progress=terminal.images,
         )

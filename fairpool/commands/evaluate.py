@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from fairpool.commands.options import Aliases, IgnoreLabel, Image, NormalizeSites, Patient, Positive, Site, UnknownSites
+from fairpool.commands.options import (
+    Aliases,
+    IgnoreLabel,
+    Image,
+    NormalizeSites,
+    Patient,
+    Positive,
+    Site,
+    UnknownSites,
+    table_options,
+)
 from fairpool.commands.outcome import quieten, refuse_usage
 
 __all__ = ["evaluate"]
@@ -29,6 +39,7 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", help="The scores, as .csv or .parquet.")] = Path("scores.csv"),
 ) -> None:
     """Score new images with a trained model, sites it never saw included, and report errors by site."""
+    columns = table_options(locals())
     from fairpool.evaluation import evaluate_checkpoint
     from fairpool.terminal import Terminal
 
@@ -42,16 +53,7 @@ def evaluate(
         evaluation = evaluate_checkpoint(
             checkpoint,
             manifest,
-            columns={
-                "image_column": image_column,
-                "label_column": label_column,
-                "positive": positive,
-                "site_column": site_column,
-                "patient_column": patient_column,
-                "normalize": normalize_sites,
-                "aliases": aliases,
-                "ignore_label": ignore_label,
-            },
+            columns=columns,
             root_dir=data,
             unknown=unknown_sites,
             progress=terminal.images,

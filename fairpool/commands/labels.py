@@ -40,21 +40,25 @@ def labels(
 
     The paper's figure 1. A label is selected if a plain network predicts it on the validation section with at least
     70 % precision and a DEO of at least 4 points; all figures shown are of the test section. Writes labels.csv,
-    labels.json and labels.png into the output, and flat runs into MLflow.
+    labels.json and labels.png into a folder of the search below the output, named by its data and settings, and flat
+    runs into MLflow.
     """
     from fairpool.commands.labels_data import celeba_labels
     from fairpool.data.celeba import check_attributes
     from fairpool.terminal import Terminal
     from fairpool.tracking import default_tracking_uri, naming_store_failures, open_experiment
     from fairpool.unfair_labels import LabelTraining, find_unfair_labels
-    from fairpool.unfair_labels_report import as_json, log_labels, unfair_label_plot
+    from fairpool.unfair_labels_report import as_json, log_labels, search_identity, unfair_label_plot
     from fairpool.whole_file import write_json, write_whole
 
     if dataset != "celeba":
         refuse_usage(f'only the labels of celeba can be searched; got "{dataset}".')
-    names = method_names("--protected", protected) or []
+    names = method_names("--protected", protected, "attribute") or []
     try:
-        check_attributes(*names)
+        for name in names:
+            check_attributes(name)
+        if len(set(names)) < len(names):
+            refuse_usage(f"--protected names an attribute twice, got {protected}: name each attribute once.")
         training = LabelTraining(epochs, batch_size, learning_rate, width, eta, dual_step, seed)
     except ValueError as error:
         refuse_usage(str(error))
@@ -67,7 +71,7 @@ def labels(
     terminal = Terminal()
     with terminal:
         client, experiment_id = open_experiment(address, _EXPERIMENT)
-        found_data, identity, notes = celeba_labels(data, output, pixels, terminal)
+        found_data, digest, notes = celeba_labels(data, output, pixels, terminal)
         bar = terminal.progress.add_task("training the networks", total=None, status="")
         found = find_unfair_labels(
             found_data,
@@ -78,14 +82,17 @@ def labels(
             progress=lambda done, total: terminal.progress.update(bar, completed=done, total=total),
         )
     settings = {**vars(training), "pixels": pixels, "least_precision": least_precision, "least_deo": least_deo}
-    settings |= {"data": identity, "pipeline": "celeba"}
+    settings |= {"data": digest, "pipeline": "celeba", "protected": ",".join(names)}
+    study = search_identity(settings)
     with naming_store_failures(address):
-        log_labels(client, experiment_id, found, settings, identity)
-    write_json(output / "labels.json", as_json(found, settings, notes), allow_nan=False)
-    write_whole(output / "labels.csv", found.to_csv(index=False))
-    unfair_label_plot(found).savefig(output / "labels.png", dpi=150)
+        log_labels(client, experiment_id, found, settings, study)
+    folder = output / study
+    folder.mkdir(exist_ok=True)
+    write_json(folder / "labels.json", as_json(found, settings, notes), allow_nan=False)
+    write_whole(folder / "labels.csv", found.to_csv(index=False))
+    unfair_label_plot(found).savefig(folder / "labels.png", dpi=150)
     _show(found)
-    typer.echo(f"Figures of all labels: {output / 'labels.csv'}; the plot: {output / 'labels.png'}")
+    typer.echo(f"Figures of all labels: {folder / 'labels.csv'}; the plot: {folder / 'labels.png'}")
 
 
 def _show(found: "pd.DataFrame") -> None:

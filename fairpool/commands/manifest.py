@@ -10,7 +10,6 @@ from fairpool.commands.outcome import check_target, refuse_usage
 
 __all__ = ["manifest"]
 
-_ENDINGS = (".csv", ".tsv", ".parquet", ".json")
 
 manifest = typer.Typer(
     name="manifest", help="Tables of images: build one from a folder, check it, convert it.", no_args_is_help=True
@@ -50,9 +49,10 @@ def convert(
     output: Annotated[Path, typer.Argument(help="The same table, as one of these kinds.")],
 ) -> None:
     """Write a table as another kind. As .json it is the datalist that MONAI reads, a list for each split."""
-    check_target("OUTPUT", output, _ENDINGS)
+    from fairpool.data.tables import TABLE_ENDINGS, write_table
+
+    check_target("OUTPUT", output, TABLE_ENDINGS)
     from fairpool.data.manifest import read_table
-    from fairpool.data.tables import write_table
     from fairpool.terminal import Terminal
 
     table = read_table(file)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build"]
 
-_ENDINGS = (".csv", ".tsv", ".parquet", ".json")
 _LISTED = 30
 
 
@@ -91,12 +90,13 @@ def build(
     read is listed in <output stem>.unreadable.csv. Interrupted, the same command goes on where it was; later, it reads
     new and changed files alone.
     """
-    check_target("--output", output, _ENDINGS)
+    from fairpool.data.tables import TABLE_ENDINGS, write_table
+
+    check_target("--output", output, TABLE_ENDINGS)
     if not folder.is_dir():
         refuse_usage("the folder to scan is not there, or is no folder.")
     from fairpool.data.pseudonyms import Pseudonyms, read_or_make_key
     from fairpool.data.scan import build_manifest
-    from fairpool.data.tables import write_table
     from fairpool.terminal import Terminal
 
     quieten()

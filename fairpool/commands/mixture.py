@@ -85,7 +85,7 @@ def _show(found: "Mixture", json_file: Path | None) -> None:
     for number, row in enumerate(_drawn(found).head(_SHOWN_RUNS).to_dict("records"), start=1):
         console.print(f"{number}: {_about(row)}", markup=False, highlight=False, soft_wrap=True)
     rows = {row["run_id"]: row for row in found.runs.to_dict("records")}
-    for name, words in _SINGLE_RUNS.items():
+    for name, words in _single_runs(found).items():
         about = _about(rows[found.comparison.loc[name, "run_id"]])
         console.print(f"{words}: {about}", markup=False, highlight=False, soft_wrap=True)
     for section, title in {"val": "Validation", "test": "Test"}.items():
@@ -102,6 +102,11 @@ def _show(found: "Mixture", json_file: Path | None) -> None:
         console.print("One run alone has the weight 1: nothing needs to be drawn.", highlight=False)
     if json_file is not None:
         console.print(f"Weights and figures: {json_file}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _single_runs(found: "Mixture") -> dict[str, str]:
+    """What the runs beside the mixture are called, of those that there are."""
+    return {name: words for name, words in _SINGLE_RUNS.items() if name in found.comparison.index}
 
 
 def _about(row: Mapping[Any, Any]) -> str:
@@ -154,7 +159,7 @@ def _comparison(found: "Mixture", section: str, title: str) -> "Table":
     table = found.comparison
     grid = Table(title=f"{title}, percent: the mixture's expectation beside single runs, chosen on validation")
     grid.add_column("", overflow="fold")
-    for words in ("mixture", *_SINGLE_RUNS.values()):
+    for words in ("mixture", *_single_runs(found).values()):
         grid.add_column(words, justify="right")
     rows = {f"{section}/{figure}": words for figure, words in _FIGURES.items()}
     for rate, words in {"fnr": "missed positives", "fpr": "false alarms"}.items():
@@ -163,6 +168,6 @@ def _comparison(found: "Mixture", section: str, title: str) -> "Table":
             rows[name] = f"{words} at {_rate_and_site(found, name.removeprefix(f'{section}/'))[1]}"
     for name, words in rows.items():
         if name in table:
-            values = table.loc[["mixture", *_SINGLE_RUNS], name]
+            values = table.loc[["mixture", *_single_runs(found)], name]
             grid.add_row(escape(words), *("no estimate" if v != v else f"{100 * v:.1f}" for v in values))
     return grid

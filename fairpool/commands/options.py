@@ -1,7 +1,8 @@
 """Options that several commands share."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +21,7 @@ __all__ = [
     "TrackingUri",
     "Trust",
     "UnknownSites",
+    "table_options",
 ]
 
 Output = Annotated[Path, typer.Option("--output", help="Folder for models, results, and the sqlite MLflow store.")]
@@ -64,3 +66,30 @@ Positive = Annotated[str | None, typer.Option("--positive", help="Label value(s)
 Trust = Annotated[bool, typer.Option("--trust-config", help="Parse configurations that can run code.")]
 
 DEFAULT_OUTPUT = Path("fairpool-runs")
+
+_OF_TABLES = {  # by the name of the option: what `read_manifest` and the pipelines' configurations call it
+    "image_column": "image_column",
+    "label_column": "label_column",
+    "positive": "positive",
+    "site_column": "site_column",
+    "patient_column": "patient_column",
+    "split_column": "split_column",
+    "normalize_sites": "normalize",
+    "aliases": "aliases",
+    "ignore_label": "ignore_label",
+    "max_groups": "max_groups",
+}
+
+
+def table_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a command's options that say how a table of images is read.
+
+    Args:
+        options: the command's arguments by name: ``locals()`` at its beginning.
+    Returns:
+        keyword arguments of `fairpool.data.manifest.read_manifest`; with ``split_column`` where the command has it.
+
+    >>> table_options({"site_column": "hospital", "normalize_sites": True, "seed": 3})
+    {'site_column': 'hospital', 'normalize': True}
+    """
+    return {key: options[name] for name, key in _OF_TABLES.items() if name in options}

@@ -81,11 +81,11 @@ def make_output(output: Path) -> None:
         refuse_usage(f'the folder of --output, "{output}", cannot be written to: permission denied.')
 
 
-def method_names(option: str, text: str | None) -> list[str] | None:
-    """Methods as they are named on the command line, separated by commas; None where the option was not given."""
+def method_names(option: str, text: str | None, kind: str = "method") -> list[str] | None:
+    """Methods, or names of another kind, separated by commas on the command line; None without the option."""
     if text is None:
         return None
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        refuse_usage(f'{option} names no method, got "{text}": name each method once, separated by commas.')
+        refuse_usage(f'{option} names no {kind}, got "{text}": name each {kind} once, separated by commas.')
     return names

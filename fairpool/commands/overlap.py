@@ -34,11 +34,13 @@ def overlap(
     """Train methods and a classifier of the protected attribute; measure how far their evidence maps overlap.
 
     The paper's figure 3 as numbers: intersection over union of the regions of strongest evidence and rank correlation,
-    beside the overlap with the maps of other images. Runs that are finished are not trained again. Writes overlap.csv,
-    overlap.json and overlap.png beside the study's models.
+    beside the overlap with the maps of other images. Runs that are finished are not trained again; those of the
+    classifier are in the MLflow experiment celeba-overlap. Writes overlap.csv, overlap.json and overlap.png beside the
+    study's models.
     """
     from fairpool.experiment import run_study
     from fairpool.overlap_study import measure_overlap, reference_study
+    from fairpool.study import parse_config
     from fairpool.terminal import Terminal
     from fairpool.whole_file import write_json, write_whole
 
@@ -69,6 +71,8 @@ def overlap(
         if "synthetic" in overlays:
             study = with_synthetic_data(study, terminal)
         reference = reference_study(study)
+        for one in (study, reference):  # what is wrong with either is said before anything is trained
+            parse_config(one, one.methods[0], one.first_seed)("pool")
         reference_results, _ = run_study(reference, terminal)
         results, _ = run_study(study, terminal)
     found = measure_overlap(study, results, reference, reference_results, images=images, share=share)

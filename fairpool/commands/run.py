@@ -18,6 +18,7 @@ from fairpool.commands.options import (
     SplitColumn,
     TrackingUri,
     Trust,
+    table_options,
 )
 from fairpool.commands.outcome import make_output, method_names, quieten, refuse_usage
 from fairpool.commands.study_data import overlays_and_places, study_of, with_synthetic_data
@@ -59,21 +60,11 @@ def run(
 
     The same command again continues what was interrupted; more seeds or methods extend it.
     """
+    columns = table_options(locals())
     from fairpool.experiment import run_study
     from fairpool.terminal import Terminal
 
-    columns = {
-        "image_column": image_column,
-        "label_column": label_column,
-        "positive": positive,
-        "site_column": site_column,
-        "patient_column": patient_column,
-        "split_column": split_column,
-        "ignore_label": ignore_label,
-    }
-    overlays, places = overlays_and_places(
-        data, manifest, test_manifest, columns, normalize_sites=normalize_sites, aliases=aliases
-    )
+    overlays, places = overlays_and_places(data, manifest, test_manifest, columns)
     names = method_names("--methods", methods) or []
     terminal = Terminal(constraint)
     try:

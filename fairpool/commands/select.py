@@ -21,6 +21,7 @@ __all__ = ["select"]
 
 _SHOWN_SETTINGS = 8
 _CHOICES_AS_COLUMNS = 3
+_NAMED = 3
 _WORDS = {
     "error": "error",
     "balanced_error": "balanced error",
@@ -55,10 +56,11 @@ def select(
     Of all finished runs whose validation accuracy is at least 90 % of the best, the one with the smallest validation
     gap (Donini et al. 2018): of the runs' own constraint, such as val/fpr_gap for predictive_equality, and val/deo
     where runs of several constraints are compared. By default there is one choice among the runs of all methods; with
-    --by-method one for each, within that method's own best accuracy, as in the paper's table 1. A choice among single
-    runs favours a lucky seed; where every configuration was run with several, add --over-seeds.
+    --by-method one for each, within that method's own best accuracy, as in the paper's table 1. Runs on other data or
+    with another target have a choice of their own. A choice among single runs favours a lucky seed; where
+    configurations were run with several, add --over-seeds.
     """
-    from fairpool.finished_runs import open_store, runs_of
+    from fairpool.finished_runs import mean_over_seeds, open_store, runs_of
     from fairpool.selection import choose_runs, gap_of_constraint
     from fairpool.tracking import default_tracking_uri
     from fairpool.whole_file import write_json
@@ -70,35 +72,58 @@ def select(
     client = open_store(tracking_uri or default_tracking_uri(output))
     runs = runs_of(client, experiment, study=study, methods=methods, sweep=sweep)
     gap = gap if gap is not None else gap_of_constraint(runs.rows)
-    choices = choose_runs(client, runs, error=error, gap=gap, within=within, by_method=by_method, over_seeds=over_seeds)
+    failures: list[str] = []
+    choices = choose_runs(
+        client,
+        runs,
+        error=error,
+        gap=gap,
+        within=within,
+        by_method=by_method,
+        over_seeds=over_seeds,
+        on_failure=failures.append,
+    )
     show_choices(choices, runs, error=error, gap=gap, within=within)
+    for sentence in failures:
+        typer.echo(f"no choice of {sentence}")
+    if not over_seeds and len(mean_over_seeds(runs.rows)) < len(runs.rows):
+        typer.echo("note: single runs were compared, which favours a lucky seed; --over-seeds compares means")
     if json_file is not None:
         rule = {"experiment": experiment, "error": error, "gap": gap, "within": within, "over_seeds": over_seeds}
-        found = {**rule, "left_out": runs.left_out, "choices": [choice.as_dict() for choice in choices]}
+        found = {**rule, "left_out": runs.left_out, "no_choice": failures}
+        found["choices"] = [choice.as_dict() for choice in choices]
         write_json(json_file, found, allow_nan=False)
 
 
 def show_choices(choices: "Sequence[Choice]", runs: "FinishedRuns", *, error: str, gap: str, within: float) -> None:
-    """Print the choices, one column each, or of many one row, with what they were made from."""
+    """Print the choices of each task, one column each, or of many one row, with what they were made from."""
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(file=sys.stdout)
-    chosen = [choice.selection.chosen for choice in choices]
-    settings = _settings(choices, runs)
-    grid = _many(choices, error, gap) if len(choices) > _CHOICES_AS_COLUMNS else _few(choices, settings, error, gap)
+    tasks = list(dict.fromkeys(choice.task for choice in choices))
     measure = gap.removeprefix("val/")
     words = f"validation {_WORDS[measure]} ({gap})" if measure in _WORDS else gap
-    grid.title = f"Smallest {words} among runs with at least {100 * within:g} % of the best accuracy"
-    console.print(grid)
-    for choice in choices:
-        for number, reason in choice.selection.excluded.items():
-            left = choice.rows[number]
-            name = left.get("run_name") or left.get("method")
-            console.print(f"left out: {name} of study {left.get('study')}: {reason}", markup=False, highlight=False)
+    title = f"Smallest {words} among runs with at least {100 * within:g} % of the best accuracy"
+    for task in tasks:
+        own = [choice for choice in choices if choice.task == task]
+        is_many = len(own) > _CHOICES_AS_COLUMNS
+        grid = _many(own, error, gap) if is_many else _few(own, _settings(own, runs), error, gap)
+        grid.title = escape(f"{task}\n{title}" if task else title)
+        console.print(grid)
+    for sentence in _left_out(choices):
+        console.print(f"left out: {sentence}", markup=False, highlight=False, soft_wrap=True)
     for state, number in sorted(runs.left_out.items()):
         console.print(f"left out: {number} {state.lower()} run{'s' if number > 1 else ''}", highlight=False)
-    if len({row.get("data") for row in runs.rows}) > 1:
-        console.print("note: these runs are on different data; --study or --sweep compares like with like")
+    for sentence in dict.fromkeys(sentence for choice in choices for sentence in choice.notes):
+        console.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    if len(tasks) > 1:
+        console.print(
+            f"note: these runs are of {len(tasks)} tasks (other data, another target), each with a choice of its own; "
+            "--study or --sweep takes one",
+            highlight=False,
+            soft_wrap=True,
+        )
     constraints = sorted({str(row.get("constraint")) for row in runs.rows})
     if len(constraints) > 1:
         console.print(
@@ -107,13 +132,33 @@ def show_choices(choices: "Sequence[Choice]", runs: "FinishedRuns", *, error: st
             highlight=False,
             soft_wrap=True,
         )
-    for number, (choice, row) in enumerate(zip(choices, chosen, strict=True)):
-        ids = ", ".join(row.get("run_ids") or [row["run_id"]])
-        text = f"{choice.method or 'chosen'}: MLflow run {ids}"
-        if len(choices) > _CHOICES_AS_COLUMNS:
-            own = [f"{name} {cells[number]}" for name, cells in settings.items() if cells[number] != "-"]
-            text = ", ".join([f"{text}, study {row.get('study')}", *own])
+    settings, is_many = _settings(choices, runs), len(choices) > _CHOICES_AS_COLUMNS
+    for number, choice in enumerate(choices):
+        row = choice.selection.chosen
+        text = f"{_name(choice)}: MLflow run {', '.join(row.get('run_ids') or [row['run_id']])}"
+        if is_many:
+            values = [f"{name} {cells[number]}" for name, cells in settings.items() if cells[number] != "-"]
+            text = ", ".join([text, f"study {row.get('study')}", *values])
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _name(choice: "Choice") -> str:
+    """What a choice is of."""
+    return ", ".join(filter(None, [choice.task, choice.method])) or "chosen"
+
+
+def _left_out(choices: "Sequence[Choice]") -> list[str]:
+    """Runs that took no part, by the reason: named if they are few."""
+    names: dict[str, list[str]] = {}
+    for choice in choices:
+        for number, reason in choice.selection.excluded.items():
+            left = choice.rows[number]
+            name = f"{left.get('run_name') or left.get('method')} of study {left.get('study')}"
+            names.setdefault(reason, []).append(name)
+    return [
+        f"{', '.join(own[:_NAMED])}{f' and {len(own) - _NAMED} more' if len(own) > _NAMED else ''}: {reason}"
+        for reason, own in names.items()
+    ]
 
 
 def _settings(choices: "Sequence[Choice]", runs: "FinishedRuns") -> dict[str, list[str]]:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairpool.commands.options import Aliases, IgnoreLabel, MaxGroups, NormalizeSites, Patient, Positive, Site
+from fairpool.commands.options import (
+    Aliases,
+    IgnoreLabel,
+    MaxGroups,
+    NormalizeSites,
+    Patient,
+    Positive,
+    Site,
+    table_options,
+)
 from fairpool.commands.outcome import check_target, quieten, refuse_usage
 
 if TYPE_CHECKING:
@@ -15,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["split"]
 
-_ENDINGS = (".csv", ".tsv", ".parquet", ".json")
 _MOST_LABELS = 20
 _MOST_LINES = 200
 
@@ -45,30 +53,20 @@ def split(
     The table keeps its rows and columns; the column `split` (or several) is added. Train on it with
     `fairpool run ... --manifest FILE --split-column split`. Rows of an ignored label are in no section.
     """
-    check_target("--output", output, _ENDINGS)
+    options = table_options(locals())
+    from fairpool.data.tables import TABLE_ENDINGS, write_table
+
+    check_target("--output", output, TABLE_ENDINGS)
     if folds and leave_one_site_out:
         refuse_usage("--folds and --leave-one-site-out are two kinds of splits: give one, and call twice for both.")
     from fairpool.data.folds import fold_columns
     from fairpool.data.folds import leave_one_site_out as leave_out
     from fairpool.data.manifest import read_manifest, read_table
-    from fairpool.data.tables import write_table
     from fairpool.terminal import Terminal
 
     quieten()
     terminal = Terminal()
-    records = read_manifest(
-        manifest,
-        image_column=None,
-        label_column=label_column,
-        positive=positive,
-        any_label=positive is None,
-        site_column=site_column,
-        patient_column=patient_column,
-        normalize=normalize_sites,
-        aliases=aliases,
-        ignore_label=ignore_label,
-        max_groups=max_groups,
-    )
+    records = read_manifest(manifest, image_column=None, any_label=positive is None, **options)
     _check_labels(records, label_column)
     notes = list(records.attrs["notes"])
     if not records.attrs["patients_named"]:

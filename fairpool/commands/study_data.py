@@ -24,10 +24,7 @@ def overlays_and_places(
     data: Path | None,
     manifest: Path | None,
     test_manifest: Path | None,
-    columns: Mapping[str, str | None],
-    *,
-    normalize_sites: bool = False,
-    aliases: Path | None = None,
+    columns: Mapping[str, Any],
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The data configurations to lay over the pipeline, and what to set in them.
 
@@ -35,10 +32,10 @@ def overlays_and_places(
         data: the data set's folder, or the manifest's images.
         manifest: table of images.
         test_manifest: separate table to test on.
-        columns: the manifest's columns and label values by configuration key.
-        normalize_sites: see `read_manifest`, like ``aliases``.
-        aliases: see ``normalize_sites``.
+        columns: of `fairpool.commands.options.table_options`.
     """
+    columns = dict(columns)
+    normalize_sites, aliases = columns.pop("normalize", False), columns.pop("aliases", None)
     if test_manifest is not None and manifest is None:
         refuse_usage("--test-manifest needs --manifest: the table that trains.")
     if test_manifest is not None and columns.get("split_column") is not None:

@@ -43,7 +43,7 @@ def synthesize(
         bool, typer.Option("--full-size", help="tuberculosis: the published sizes, up to 4892 x 4020.")
     ] = False,
 ) -> None:
-    """Write synthetic images in exactly the layout of a published data set."""
+    """Write synthetic images in the layout of a published data set: `fairpool synthesize celeba --output DIR`."""
     from fairpool.terminal import Terminal
 
     if pipeline not in _PIPELINES:

@@ -45,12 +45,13 @@ def table(
 
     A task is a pair of verbs of imsitu, or what --by says; runs on different data are different tasks. Of each method
     the configuration with the smallest validation gap among those with at least 90 % of its best validation accuracy is
-    shown, with the mean and the standard deviation over its seeds on the test set.
+    shown, with the mean and the standard deviation over its seeds on the test set. The same settings in several studies
+    are one configuration; of a method, only the configurations with the most seeds are compared.
     """
     check_within(within)
     for file in write or ():
         check_target("--write", file, _ENDINGS)
-    names = method_names("--by", by)
+    names = method_names("--by", by, "parameter")
     methods = method_names("--method", method)
     quieten()
     from fairpool.finished_runs import open_store

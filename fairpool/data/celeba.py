@@ -4,13 +4,17 @@ Liu, Luo, Wang, Tang: Deep Learning Face Attributes in the Wild, ICCV 2015, doi:
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fairpool.data.celeba_text import read_attributes, read_pairs
 from fairpool.data.checks import list_rows
+from fairpool.data.excluded_rows import as_setting, check_excluded_rows
+from fairpool.data.image_folder import describe_entry, is_inside, list_folder, name_faults
 from fairpool.data.pool import Pool
 from fairpool.data.splits import SECTIONS
 from fairpool.errors import DataError
@@ -44,33 +48,39 @@ class CelebA:
 
     Attributes:
         images: folder of the images.
-        table: one row an image, index 1 for the first: ``name`` (file name), ``section``, ``patient`` (identity where
-            the identity file is there, otherwise the image itself), and the 40 attributes, int8, 1 present, 0 absent.
+        table: one row an image, index 1 for the first of the attribute file: ``name`` (file name), ``section``,
+            ``patient`` (identity where the identity file is there, otherwise the image itself), and the 40 attributes,
+            int8, 1 present, 0 absent.
         has_identities: whether ``patient`` is the person.
+        excluded: rows that the table lacks because they were to be left out.
     """
 
     images: Path
     table: pd.DataFrame
     has_identities: bool
+    excluded: tuple[int, ...] = ()
 
     def paths(self) -> list[str]:
         """Path of each image, in the order of the table."""
         return [os.path.join(self.images, name) for name in self.table["name"]]
 
 
-def read_celeba(root_dir: str | os.PathLike[str]) -> CelebA:
+def read_celeba(root_dir: str | os.PathLike[str], *, exclude_rows: Sequence[int] = ()) -> CelebA:
     """Read the attribute table, the official partition and, where it is there, the identities.
 
     Args:
         root_dir: folder with ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``list_eval_partition.txt``, or with
             the publisher's ``Img/``, ``Anno/`` and ``Eval/``. Trailing spaces and either kind of line end are accepted.
+        exclude_rows: images to leave out, counted from 1 in the order of ``list_attr_celeba.txt``.
     Raises:
         DataError: a file is missing; the count, a name or a value is not what the format says; a line of one file is
-            missing in another; or an image is not there. Images are looked for by one listing of their folder.
+            missing in another; or an image is not there, is empty, or is a link that leaves ``root_dir``. Images are
+            looked for by one listing of their folder; none is opened.
+        ValueError: ``exclude_rows`` is no list of rows.
     """
     root = Path(root_dir)
-    table = _read_attributes(_find(root, _ATTRIBUTES))
-    partition = _read_pairs(_find(root, _PARTITION), "partition")
+    table = read_attributes(_find(root, _ATTRIBUTES), CELEBA_ATTRIBUTES)
+    partition = read_pairs(_find(root, _PARTITION), "partition")
     bad = ~partition.isin((0, 1, 2))
     if bad.any():
         raise DataError(
@@ -83,21 +93,22 @@ def read_celeba(root_dir: str | os.PathLike[str]) -> CelebA:
     if identity is None:
         patients = table["name"]
     else:
-        patients = "person " + _joined(table, _read_pairs(identity, "identity"), "identity").astype(str)
+        patients = "person " + _joined(table, read_pairs(identity, "identity"), "identity").astype(str)
     table.insert(2, "patient", patients.to_numpy())
+    excluded = check_excluded_rows(exclude_rows, len(table))
+    table = table.drop(index=excluded)
     images = _find(root, _IMAGES[::-1], folder=True)
-    there = set(os.listdir(images))
-    missing = ~table["name"].isin(there)
-    if missing.any():
-        raise DataError(
-            f"{int(missing.sum())} of {len(table)} images are not in img_align_celeba "
-            f"({list_rows(table.index[missing])}). Unpack the whole archive img_align_celeba.zip."
-        )
-    return CelebA(images, table, identity is not None)
+    _check_images(images, table["name"], os.path.realpath(root))
+    return CelebA(images, table, identity is not None, tuple(excluded))
 
 
 def pool_celeba(
-    root_dir: str | os.PathLike[str], *, target: str = "Attractive", protected: str = "Male", **split: Any
+    root_dir: str | os.PathLike[str],
+    *,
+    target: str = "Attractive",
+    protected: str = "Male",
+    exclude_rows: Sequence[int] = (),
+    **split: Any,
 ) -> Pool:
     """CelebA as a pool: one attribute to predict, another as the site, the official partition as the sections.
 
@@ -105,14 +116,17 @@ def pool_celeba(
         root_dir: see `read_celeba`.
         target: attribute that is the label, such as "Attractive"; 1 is present.
         protected: attribute whose two values are the sites: "female" and "male", "old" and "young", or "not x" and "x".
+        exclude_rows: see `read_celeba`; such as images that cannot be read.
         split: other options of `Pool`; ``seed`` does not change the partition.
     Raises:
-        DataError: see `read_celeba` and `Pool`.
-        ValueError: an attribute is unknown, or both are the same.
+        DataError: see `read_celeba` and `Pool`; or a person is in two sections.
+        ValueError: an attribute is unknown, or both are the same; or ``exclude_rows`` is no list of rows.
     """
     check_attributes(target, protected)
-    celeba = read_celeba(root_dir)
+    celeba = read_celeba(root_dir, exclude_rows=exclude_rows)
     table = celeba.table
+    if celeba.has_identities:
+        _check_persons(table)
     absent, present = attribute_words(protected)
     records = pd.DataFrame(
         {
@@ -125,9 +139,14 @@ def pool_celeba(
         },
         index=table.index,
     )
+    notes = []
+    if celeba.excluded:
+        notes.append(f"exclude_rows leaves out {len(celeba.excluded)} rows")
     if not celeba.has_identities:
-        note = "no identity_CelebA.txt: each image counts as a person of its own, so intervals by person are too narrow"
-        records.attrs["notes"] = [note]
+        notes.append(
+            "no identity_CelebA.txt: each image counts as a person of its own, so intervals by person are too narrow"
+        )
+    records.attrs["notes"] = notes
     pool = Pool(records, **split)
     pool.label_names = attribute_words(target)
     return pool
@@ -173,89 +192,43 @@ def _find(root: Path, places: tuple[str, ...], *, folder: bool = False) -> Path:
     )
 
 
-def _read_attributes(file: Path) -> pd.DataFrame:
-    """``name`` and the attributes as 0 and 1, int8, index 1 for the first image."""
-    with file.open(encoding="utf-8-sig", errors="replace") as text:
-        count, names = text.readline().strip(), text.readline().split()
-    if not count.isdecimal():
-        raise DataError(f'line 1 of list_attr_celeba.txt must be the number of images, got "{count[:20]}".')
-    if set(names) != set(CELEBA_ATTRIBUTES) or len(names) != len(CELEBA_ATTRIBUTES):
-        strange = [name for name in names if name not in CELEBA_ATTRIBUTES] or ["a name twice or none"]
-        lacking = [name for name in CELEBA_ATTRIBUTES if name not in names] or ["none"]
+def _check_images(images: Path, names: pd.Series, top: str) -> None:
+    """Refuse images that are missing, empty or elsewhere; ``names`` by row."""
+    if not is_inside(images, top):
         raise DataError(
-            f"line 2 of list_attr_celeba.txt must name the 40 attributes; it has {len(names)} names, unknown: "
-            f"{', '.join(strange[:5])}; missing: {', '.join(lacking[:5])}."
+            "the folder img_align_celeba leaves the data folder through a link. Put the folder itself there, or give "
+            "--data the folder that holds it."
         )
-    table = _read_columns(file, ["name", *names], skip=2, what="attribute")
-    values = table[names]
-    numbers = values.apply(pd.to_numeric, errors="coerce")  # a column with one strange cell was read as text
-    wrong = ~numbers.isin((-1, 1))
-    if wrong.to_numpy().any():
-        rows = wrong.any(axis=1)
-        column = next(name for name in names if wrong[name].any())
-        found = str(values[column][wrong[column]].iloc[0])
+    there = list_folder(images)
+    missing = ~names.isin(there.keys())
+    if missing.any():
         raise DataError(
-            f"{int(rows.sum())} images have an attribute other than -1 and 1 ({list_rows(table.index[rows])}), such as "
-            f'{column}: "{found[:20]}".'
+            f"{int(missing.sum())} of {len(names)} images are not in img_align_celeba "
+            f"({list_rows(names.index[missing])}). Unpack the whole archive img_align_celeba.zip, or leave the images "
+            f"out: {as_setting(names.index[missing].tolist())}."
         )
-    if len(table) != int(count):
-        raise DataError(
-            f"list_attr_celeba.txt announces {count} images in line 1 and lists {len(table)}: it is cut off, or was "
-            "edited."
-        )
-    table[names] = (numbers == 1).astype("int8")
-    return table[["name", *CELEBA_ATTRIBUTES]].astype(dict.fromkeys(CELEBA_ATTRIBUTES, "int8"))
+    rows = zip(names.index.tolist(), names, strict=True)
+    found = ((row, describe_entry(there[name], top)) for row, name in rows)
+    faults = {row: fault for row, fault in found if fault is not None}
+    if faults:
+        remedy = f"Unpack img_align_celeba.zip again, or leave them out: {as_setting(list(faults))}."
+        raise DataError(name_faults(faults, len(names), remedy))
 
 
-def _read_pairs(file: Path, what: str) -> pd.Series:
-    """Whole number of each image, by its name."""
-    table = _read_columns(file, ["name", "number"], skip=0, what=what)
-    number = pd.to_numeric(table["number"], errors="coerce")
-    bad = number.isna() | (number % 1 != 0) | (number < 0)
-    if bad.any():
-        raise DataError(
-            f"{int(bad.sum())} lines of the {what} file hold no whole number ({list_rows(table.index[bad])})."
-        )
-    return pd.Series(number.astype("int64").to_numpy(), index=table["name"])
-
-
-def _read_columns(file: Path, columns: list[str], *, skip: int, what: str) -> pd.DataFrame:
-    """Columns separated by white space; index 1 for the first line after those skipped."""
-    try:
-        # One column more than there may be: it shows the lines that are too long.
-        table = pd.read_csv(
-            file,
-            sep=r"\s+",
-            header=None,
-            names=[*columns, "surplus"],
-            index_col=False,
-            skiprows=skip,
-            quoting=3,
-            encoding="utf-8-sig",
-            encoding_errors="replace",
-        )
-    except pd.errors.ParserError:
-        raise DataError(f"a line of the {what} file has more than {len(columns)} columns; it is damaged.") from None
-    except pd.errors.EmptyDataError:
-        raise DataError(f"the {what} file lists no image.") from None
-    table.index = pd.RangeIndex(1, len(table) + 1)
-    ragged = table["surplus"].notna() | table[columns[-1]].isna()
-    if ragged.any():
-        raise DataError(
-            f"{int(ragged.sum())} lines of the {what} file do not have {len(columns)} columns "
-            f"({list_rows(table.index[ragged])}): it is cut off or damaged."
-        )
-    names = table["name"].astype(str)
-    foreign = ~names.str.fullmatch(r"\d+\.(?:jpg|png)")
-    if foreign.any():
-        raise DataError(
-            f"{int(foreign.sum())} lines of the {what} file do not begin with an image such as 000001.jpg "
-            f"({list_rows(table.index[foreign])})."
-        )
-    twice = names.duplicated()
-    if twice.any():
-        raise DataError(f"{int(twice.sum())} images stand twice in the {what} file ({list_rows(table.index[twice])}).")
-    return table.drop(columns="surplus").assign(name=names)
+def _check_persons(table: pd.DataFrame) -> None:
+    """Refuse a person in two sections, naming the fewest rows without which there is none."""
+    counts = table.groupby(["patient", "section"]).size().unstack(fill_value=0)
+    shared = counts[(counts > 0).sum(axis=1) > 1]
+    if shared.empty:
+        return
+    most = shared.idxmax(axis=1)
+    rows = table[table["patient"].isin(shared.index)]
+    surplus = rows.index[rows["section"] != rows["patient"].map(most)].tolist()
+    raise DataError(
+        f"{len(shared)} persons of identity_CelebA.txt have images in two sections of the partition "
+        f"({list_rows(surplus)} beside the others of the same person). Leave these out: {as_setting(surplus)}. If the "
+        "file is wrong, take identity_CelebA.txt away: each image then counts as a person of its own."
+    )
 
 
 def _numbered(chosen: pd.Series) -> list[int]:

@@ -15,6 +15,7 @@ __all__ = [
     "check_sites",
     "check_spellings",
     "describe_cells",
+    "is_empty",
     "is_missing",
     "list_rows",
 ]
@@ -32,6 +33,15 @@ def is_missing(values: pd.Series) -> pd.Series:
     [False, True, True, True]
     """
     return values.isna() | values.astype(str).str.strip().str.lower().isin(_MISSING)
+
+
+def is_empty(text: str | None) -> bool:
+    """`is_missing` of one text.
+
+    >>> is_empty(None), is_empty(" n/a "), is_empty("bern")
+    (True, True, False)
+    """
+    return text is None or text.strip().lower() in _MISSING
 
 
 def check_sites(sites: pd.Series, *, max_groups: int = MAX_SITES, column: str = "site") -> None:

@@ -7,11 +7,10 @@ from typing import Any
 import pandas as pd
 
 from fairpool.data.checks import list_rows
+from fairpool.data.splits import SECTIONS
 from fairpool.errors import DataError
 
 __all__ = ["parse_datalist"]
-
-_SECTIONS = ("training", "validation", "test")
 
 
 def parse_datalist(text: str, name: str) -> pd.DataFrame:
@@ -40,12 +39,12 @@ def parse_datalist(text: str, name: str) -> pd.DataFrame:
     except _RepeatedKeyError as error:
         raise DataError(f'"{name}" names the key {str(error)[:60]!r} twice in one object: which one counts?') from None
     if isinstance(content, dict):
-        others = [key for key, value in content.items() if key not in _SECTIONS and _holds_images(value)]
+        others = [key for key, value in content.items() if key not in SECTIONS and _holds_images(value)]
         if others:
             raise DataError(
-                f'"{name}" has a list of images {others[0][:60]!r}; its lists are named {", ".join(_SECTIONS)}.'
+                f'"{name}" has a list of images {others[0][:60]!r}; its lists are named {", ".join(SECTIONS)}.'
             )
-        lists = {key: content[key] for key in _SECTIONS if key in content}
+        lists = {key: content[key] for key in SECTIONS if key in content}
     else:
         lists = {"": content}
     if not lists or not all(isinstance(entries, list) for entries in lists.values()):

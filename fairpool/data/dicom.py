@@ -1,26 +1,23 @@
 """Read the pixels of one DICOM file with pydicom, without a word of its header in any message."""
 
 import math
-import re
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from fairpool.data.pixels import DAMAGE, ReadingRule, check_pixels, scale_levels
+from fairpool.data.dicom_file import NamelessStream, check_dicom_start, list_dicom_damage
+from fairpool.data.pixels import ReadingRule, check_pixels, scale_levels
 from fairpool.errors import DataError
 
-__all__ = ["read_dicom"]
+__all__ = ["SAFE_DECODERS", "read_dicom"]
 
-_IMPLICIT, _BIG_ENDIAN, _DEFLATED_SYNTAX = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
-# The names of PS3.3 C.12.1.1.2 and the misspellings that pydicom mends.
-_CHARACTER_SET = re.compile(
-    rb"ISO[-_ .]?IR[-_ .]?\d{1,3}|ISO[-_ .]?2022[-_ .]?(IR[-_ .]?)?(\d{1,3}|GBK)|GB18030|GBK|GB2312|"
-    rb"(ISO[-_])?LATIN[-_]?1|US-?ASCII|ASCII|UTF[-_ ]?8|ISO[-_ ]?8859([-_ ]\d{1,2})?",
-    re.IGNORECASE,
-)
-# On damaged data pylibjpeg's decoder of the one ends the program with a panic, and that of the other never returns.
-_SAFE_DECODERS = {"1.2.840.10008.1.2.5": "pydicom", "1.2.840.10008.1.2.4.50": "pillow"}
+SAFE_DECODERS = {"1.2.840.10008.1.2.5": "pydicom", "1.2.840.10008.1.2.4.50": "pillow"}
+"""Decoder by transfer syntax, of RLE and baseline JPEG.
+
+On damaged data pylibjpeg's decoder of the one ends the program with a panic, and that of the other never returns.
+"""
+
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _HEADER_KEYWORDS = (
     "SamplesPerPixel",
@@ -49,7 +46,7 @@ def read_dicom(handle: BinaryIO, rule: ReadingRule) -> tuple[Image.Image, int, t
     Raises:
         DataError: the file is damaged, too large, no monochrome frame, or its header has no meaning.
     """
-    _check_dicom_start(handle.read(1_000_000))
+    check_dicom_start(handle.read(1_000_000))
     header = _parse_dicom(handle, pixels=False)
     inverted = _check_dicom_kind(header)
     frame, frames = _choose_frame(header, rule.frame)
@@ -88,45 +85,6 @@ def read_dicom(handle: BinaryIO, rule: ReadingRule) -> tuple[Image.Image, int, t
     return image, bits, notes
 
 
-def _check_dicom_start(head: bytes) -> None:
-    """Refuse what pydicom would answer with a leak or a bomb, before pydicom sees it.
-
-    Of a transfer syntax or character set that is no such thing pydicom quotes the value in a warning. Where a length is
-    damaged, that value can be the rest of the file, patient included (found by flipping bytes).
-    """
-    at, syntax, readable = 132, None, True
-    while head[at : at + 2] == b"\x02\0" and readable:
-        kind, length, start = head[at + 4 : at + 6], int.from_bytes(head[at + 6 : at + 8], "little"), at + 8
-        if kind in (b"OB", b"UN"):
-            length, start = int.from_bytes(head[at + 8 : at + 12], "little"), at + 12
-        # Of any other kind pydicom may take the length from elsewhere, and so arrive at another syntax.
-        readable = kind in (b"OB", b"UN", b"AE", b"SH", b"UI", b"UL")
-        if head[at + 2 : at + 4] == b"\x10\0":
-            syntax, readable = head[start : start + length].rstrip(b"\0 "), kind == b"UI"
-        at = start + length
-    if not readable or syntax is None or not re.fullmatch(rb"[0-9.]{5,64}", syntax):
-        raise DataError("DICOM names no valid transfer syntax (0002,0010), or the image ends early. Fetch it again")
-    if syntax == _DEFLATED_SYNTAX:
-        raise DataError("deflated DICOM is not read, for it can expand without limit. Convert it to plain DICOM")
-    _check_character_sets(head, syntax)
-
-
-def _check_character_sets(head: bytes, syntax: bytes) -> None:
-    """Refuse a name that is no character set's, in the data set or in an item of a sequence: pydicom would quote it."""
-    pattern = {_IMPLICIT: rb"\x08\0\x05\0(....)", _BIG_ENDIAN: rb"\0\x08\0\x05CS(..)"}.get(
-        syntax, rb"\x08\0\x05\0CS(..)"
-    )
-    is_big = syntax == _BIG_ENDIAN
-    header = head.split(b"\x7f\xe0\0\x10" if is_big else b"\xe0\x7f\x10\0")[0]
-    for found in re.finditer(pattern, header, re.DOTALL):
-        length = int.from_bytes(found[1], "big" if is_big else "little")
-        values = header[found.end() : found.end() + length].strip(b" \0").split(b"\\")
-        if not all(not value.strip() or _CHARACTER_SET.fullmatch(value.strip()) for value in values):
-            raise DataError(
-                "SpecificCharacterSet (0008,0005) is damaged, or names no character set. Correct the header"
-            )
-
-
 def _parse_dicom(handle: BinaryIO, *, pixels: bool) -> Any:
     # Errors of the parser are raised outside `except` and without a cause: their text may quote any element.
     import pydicom
@@ -135,26 +93,13 @@ def _parse_dicom(handle: BinaryIO, *, pixels: bool) -> Any:
     keywords: list[Any] = [*_HEADER_KEYWORDS, *_PIXEL_KEYWORDS] if pixels else [*_HEADER_KEYWORDS]
     try:
         # pydicom puts the name of the stream into a warning about a truncated file; this one has none.
-        return pydicom.dcmread(_Nameless(handle), stop_before_pixels=not pixels, specific_tags=keywords)
+        return pydicom.dcmread(NamelessStream(handle), stop_before_pixels=not pixels, specific_tags=keywords)
     except RecursionError:
         reason = "DICOM sequences are nested too deeply to be an image. Do not use the file"
-    except _list_dicom_damage() as error:
+    except list_dicom_damage() as error:
         early = isinstance(error, EOFError)
         reason = "image ends early. Fetch it again" if early else "DICOM header is damaged. Fetch it again"
     raise DataError(reason)
-
-
-def _list_dicom_damage() -> tuple[type[Exception], ...]:
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    return (*DAMAGE, BytesLengthException, InvalidDicomError)
-
-
-class _Nameless:
-    """What pydicom needs of an open file, without the file's name."""
-
-    def __init__(self, handle: BinaryIO) -> None:
-        self.read, self.seek, self.tell = handle.read, handle.seek, handle.tell
 
 
 def _check_dicom_kind(header: Any) -> bool:
@@ -217,7 +162,7 @@ def _number(header: Any, keyword: str, default: float) -> float:
 def _integer(header: Any, keyword: str, default: int | None = None) -> int:
     try:
         value = header.get(keyword, default)
-    except _list_dicom_damage():
+    except list_dicom_damage():
         value = None
     if not isinstance(value, int):
         raise DataError(f"{_name_tag(keyword)} is missing or not one whole number. Correct the header")
@@ -243,7 +188,7 @@ def _decode_dicom(dataset: Any, width: int, height: int, frame: int, frames: int
             decoder = get_decoder(syntax)
             plain, available, name = not syntax.is_compressed, decoder.is_available, syntax.name
             found = len(dataset.get_item("PixelData").value or b"")
-        except _list_dicom_damage():
+        except list_dicom_damage():
             plain, available, name, found = False, False, "an unknown transfer syntax", 0
         if not available:
             raise DataError(f"no decoder for {name}. Install fairpool[decoders], or convert the file to plain DICOM")
@@ -254,11 +199,11 @@ def _decode_dicom(dataset: Any, width: int, height: int, frame: int, frames: int
         options: dict[str, Any] = {"correct_unused_bits": False}  # see _check_bits
         if frames > 1:
             options["index"] = frame
-        if dataset.file_meta.TransferSyntaxUID in _SAFE_DECODERS:
-            options["decoding_plugin"] = _SAFE_DECODERS[dataset.file_meta.TransferSyntaxUID]
+        if dataset.file_meta.TransferSyntaxUID in SAFE_DECODERS:
+            options["decoding_plugin"] = SAFE_DECODERS[dataset.file_meta.TransferSyntaxUID]
         dataset.pixel_array_options(**options)
         stored = np.asarray(dataset.pixel_array)
-    except _list_dicom_damage() as error:
+    except list_dicom_damage() as error:
         # Only the pixel module is read here, so the cause holds no patient data.
         raise DataError("image ends early or its data are damaged. Fetch it again") from error
     if stored.shape != (height, width):

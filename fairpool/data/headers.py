@@ -2,16 +2,16 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, BinaryIO
 
-from fairpool.data.dicom import _check_dicom_start, _list_dicom_damage
-from fairpool.data.radiograph import _open
+from fairpool.data.dicom_file import NamelessStream, check_dicom_start, list_dicom_damage
+from fairpool.data.opening import open_file
 from fairpool.errors import DataError
 
-__all__ = ["find_tag", "read_dicom_header"]
+__all__ = ["element_text", "find_tag", "parse_elements", "read_dicom_header"]
 
 _HEAD = 1_000_000
 _PART = 65_536
@@ -46,7 +46,7 @@ def read_dicom_header(path: str | os.PathLike[str] | BinaryIO, keywords: Sequenc
     """
     tags = {keyword: find_tag(keyword) for keyword in keywords}
     if isinstance(path, str | os.PathLike):
-        with _open(path) as handle:
+        with open_file(path) as handle:
             return _read_elements(handle, tags)
     return _read_elements(path, tags)
 
@@ -74,19 +74,79 @@ def find_tag(keyword: str) -> int:
     return int(tag)
 
 
+def parse_elements(handle: BinaryIO, tags: Sequence[int], *, stop: Callable[[int], bool]) -> tuple[Any, NamelessStream]:
+    """The elements of a file's header, as pydicom reads them: most of them are bytes still, see `element_text`.
+
+    Args:
+        handle: the open file. Its start has been through `check_dicom_start`.
+        tags: of the elements, of the top level. SpecificCharacterSet is always among them.
+        stop: says of a tag whether the reading ends before it; the file then stands at the start of that element.
+    Returns:
+        pydicom's data set, and the stream that it was read from.
+    Raises:
+        DataError: the header is damaged, ends early, or is nested too deeply; no value of it is in the message.
+    """
+    # Errors of the parser are raised outside `except` and without a cause: their text may quote any element.
+    from pydicom.filereader import read_partial
+    from pydicom.tag import BaseTag
+
+    handle.seek(0)
+    stream = NamelessStream(handle)
+    try:
+        dataset = read_partial(
+            stream,  # type: ignore[arg-type]
+            stop_when=lambda tag, kind, length: stop(tag),
+            specific_tags=[BaseTag(tag) for tag in sorted({*tags, _CHARACTER_SET_TAG})],
+        )
+        return dataset, stream
+    except RecursionError:
+        reason = "DICOM sequences are nested too deeply. Do not use the file"
+    except list_dicom_damage() as error:
+        early = isinstance(error, EOFError)
+        reason = "DICOM header ends early. Fetch it again" if early else "DICOM header is damaged. Fetch it again"
+    raise DataError(reason)
+
+
+def element_text(dataset: Any, keyword: str) -> str | None:
+    """One element as text, as `read_dicom_header` gives it: clean of control characters, values joined by a backslash.
+
+    Args:
+        dataset: what `parse_elements` returned, or an item of a sequence in it.
+        keyword: DICOM keyword or tag.
+    Returns:
+        None where the element is absent, empty or blank.
+    Raises:
+        DataError: the element holds a sequence or bytes, or has a wrong length. No value of it is in the message.
+    """
+    element = _find_element(dataset, find_tag(keyword))
+    if element is None or element.value is None or (isinstance(element.value, bytes) and not element.value):
+        return None
+    kind = _kind(element)
+    if isinstance(element.value, bytes) and kind in _TEXT:
+        is_coded = kind in _CODED_TEXT
+        text = _decode(element.value, _encodings(dataset)) if is_coded else element.value.decode("latin-1")
+        values = [_clean(value) for value in ([text] if kind in _ONE_VALUE else text.split("\\"))]
+    elif isinstance(element.value, bytes) and kind in _NUMBERS:
+        values = _numbers(element, kind)
+    elif isinstance(element.value, str):  # an identifier that pydicom has converted, in the file's own group
+        values = [_clean(element.value)]
+    else:
+        raise DataError(f"{_name(keyword)} holds no text or number. Name another element")
+    return "\\".join(values) if any(values) else None
+
+
 def _read_elements(handle: BinaryIO, tags: dict[str, int]) -> dict[str, str | None]:
     head = _read_head(handle)
     if head[128:132] != b"DICM":
         empty = "the file is empty" if not head else 'it has no "DICM" at byte 128'
         raise DataError(f"not a DICOM file ({empty}). Fetch it again, or convert it to a DICOM part 10 file")
-    _check_dicom_start(head)
-    dataset, watched = _parse(handle, sorted({*tags.values(), _CHARACTER_SET_TAG}))
-    wanted = [(keyword, dataset.file_meta if tag >> 16 == 2 else dataset, tag) for keyword, tag in tags.items()]
-    elements = {keyword: part.get_item(tag) if tag in part else None for keyword, part, tag in wanted}
-    if watched.ends_early() or any(map(_is_cut, elements.values())):
+    check_dicom_start(head)
+    last = min(max([*tags.values(), _CHARACTER_SET_TAG]), _PIXEL_TAG - 1)
+    # Elements stand in the order of their tags: nothing behind the last is read, no sequence parsed there.
+    dataset, stream = parse_elements(handle, list(tags.values()), stop=lambda tag: tag > last)
+    if stream.ends_early() or any(_is_cut(_find_element(dataset, tag)) for tag in tags.values()):
         raise DataError("DICOM header ends early. Fetch it again")
-    encodings = _encodings(dataset)
-    return {keyword: _text(keyword, element, encodings) for keyword, element in elements.items()}
+    return {keyword: element_text(dataset, keyword) for keyword in tags}
 
 
 def _read_head(handle: BinaryIO) -> bytes:
@@ -98,46 +158,9 @@ def _read_head(handle: BinaryIO) -> bytes:
     return head
 
 
-class _Watched:
-    """What pydicom needs of an open file, without the file's name; notices whether more was asked than there is."""
-
-    def __init__(self, handle: BinaryIO) -> None:
-        self._handle, self._is_short = handle, False
-        self.seek, self.tell = handle.seek, handle.tell
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._handle.read(size)
-        self._is_short = self._is_short or 0 < len(data) < size
-        return data
-
-    def ends_early(self) -> bool:
-        """Whether a read came short, or a skip went beyond the end of the file."""
-        at = self._handle.tell()
-        return self._is_short or at > self._handle.seek(0, os.SEEK_END)
-
-
-def _parse(handle: BinaryIO, tags: list[int]) -> tuple[Any, _Watched]:
-    # Errors of the parser are raised outside `except` and without a cause: their text may quote any element.
-    from pydicom.filereader import read_partial
-    from pydicom.tag import BaseTag
-
-    last = min(tags[-1], _PIXEL_TAG - 1)
-    handle.seek(0)
-    watched = _Watched(handle)
-    try:
-        # Elements stand in the order of their tags: nothing behind the last is read, no sequence parsed there.
-        dataset = read_partial(
-            watched,  # type: ignore[arg-type]
-            stop_when=lambda tag, kind, length: tag > last,
-            specific_tags=[BaseTag(tag) for tag in tags],
-        )
-        return dataset, watched
-    except RecursionError:
-        reason = "DICOM sequences are nested too deeply. Do not use the file"
-    except _list_dicom_damage() as error:
-        early = isinstance(error, EOFError)
-        reason = "DICOM header ends early. Fetch it again" if early else "DICOM header is damaged. Fetch it again"
-    raise DataError(reason)
+def _find_element(dataset: Any, tag: int) -> Any:
+    part = dataset.file_meta if tag >> 16 == 2 else dataset
+    return part.get_item(tag) if tag in part else None
 
 
 def _is_cut(element: Any) -> bool:
@@ -145,33 +168,25 @@ def _is_cut(element: Any) -> bool:
     return isinstance(value, bytes) and length != 0xFFFFFFFF and len(value) < length
 
 
-def _encodings(dataset: Any) -> list[str]:
-    from pydicom.charset import convert_encodings
+def _clean(text: str) -> str:
+    return " ".join(_CONTROL.sub(" ", text).split())
 
+
+def _encodings(dataset: Any) -> list[str]:
     # pydicom has converted this one element: text, or a list of several.
     value = dataset.get_item(_CHARACTER_SET_TAG).value if _CHARACTER_SET_TAG in dataset else None
     names = [value] if isinstance(value, str) else list(value or [""])
+    return _convert_encodings(tuple(str(name).strip(" \0") for name in names))
+
+
+@lru_cache(maxsize=64)
+def _convert_encodings(names: tuple[str, ...]) -> list[str]:
+    from pydicom.charset import convert_encodings
+
     try:
-        return convert_encodings([str(name).strip(" \0") for name in names])
-    except _list_dicom_damage():
+        return convert_encodings(list(names))
+    except list_dicom_damage():
         return ["iso8859"]
-
-
-def _text(keyword: str, element: Any, encodings: list[str]) -> str | None:
-    if element is None or element.value is None or (isinstance(element.value, bytes) and not element.value):
-        return None
-    kind = _kind(element)
-    if isinstance(element.value, bytes) and kind in _TEXT:
-        text = _decode(element.value, encodings) if kind in _CODED_TEXT else element.value.decode("latin-1")
-        values = [text] if kind in _ONE_VALUE else text.split("\\")
-        values = [" ".join(_CONTROL.sub(" ", value).split()) for value in values]
-    elif isinstance(element.value, bytes) and kind in _NUMBERS:
-        values = _numbers(element, kind)
-    elif isinstance(element.value, str):  # an identifier that pydicom has converted, in the file's own group
-        values = [element.value.strip(" \0")]
-    else:
-        raise DataError(f"{_name(keyword)} holds no text or number. Name another element")
-    return "\\".join(values) if any(values) else None
 
 
 def _kind(element: Any) -> str:
@@ -193,7 +208,7 @@ def _decode(value: bytes, encodings: list[str]) -> str:
         if b"\x1b" not in value:
             return value.decode(encodings[0], errors="replace")
         return decode_bytes(value, encodings, {0x09, 0x0A, 0x0C, 0x0D, 0x3D, 0x5C, 0x5E})
-    except _list_dicom_damage():
+    except list_dicom_damage():
         return value.decode("ascii", errors="replace")
 
 
@@ -202,7 +217,7 @@ def _numbers(element: Any, kind: str) -> list[str]:
 
     try:
         value = convert_value(kind, element)
-    except _list_dicom_damage():
+    except list_dicom_damage():
         value = None
     if value is None:
         raise DataError(f"{_name(element.tag)} has a wrong length. Correct the header")

@@ -17,6 +17,8 @@ from typing import Any
 
 import pandas as pd
 
+from fairpool.data.excluded_rows import as_setting
+from fairpool.data.image_folder import is_inside, list_folder, name_faults
 from fairpool.errors import DataError
 
 __all__ = ["FEMALE_NOUNS", "GENDERS", "GENDER_RULES", "MALE_NOUNS", "SECTION_FILES", "locate_images", "read_imsitu"]
@@ -96,15 +98,15 @@ def locate_images(root_dir: str | os.PathLike[str], records: pd.DataFrame) -> pd
     Returns:
         paths as text, by the index of ``records``.
     Raises:
-        DataError: images are missing; they are named by section and row.
+        DataError: images are missing, or leave ``root_dir`` through a link; they are named by section and row.
     """
-    root = Path(root_dir)
+    root, top = Path(root_dir), os.path.realpath(root_dir)
     best, most = None, -1
     for folder in (root / name for name in _IMAGE_FOLDERS):
         if not folder.is_dir():
             continue
-        flat = _listed(folder)
-        by_verb = {verb: _listed(folder / verb) for verb in records["verb"].unique() if verb in flat}
+        flat = list_folder(folder)
+        by_verb = {verb: list_folder(folder / verb) for verb in records["verb"].unique() if verb in flat}
         found = [
             str(folder / name) if name in flat else str(folder / verb / name) if name in by_verb.get(verb, ()) else None
             for name, verb in zip(records["name"], records["verb"], strict=True)
@@ -120,17 +122,21 @@ def locate_images(root_dir: str | os.PathLike[str], records: pd.DataFrame) -> pd
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise DataError(
             f"{len(missing)} of {len(records)} images are not in {' or '.join(_IMAGE_FOLDERS[:3])}, nor beside the "
-            f"annotations: rows {rows}{more}. Unpack the publisher's archive of images there."
+            f"annotations: rows {rows}{more}. Unpack the publisher's archive of images there, or leave them out: "
+            f"{as_setting(missing['row'].tolist())}."
         )
+    # Of a folder that is no link only the files that are links have to be resolved.
+    inside = {folder: is_inside(folder, top) for folder in set(map(os.path.dirname, best))}
+    outside = [
+        row
+        for row, path in zip(records["row"], best, strict=True)
+        if not inside[os.path.dirname(path)] or (os.path.islink(path) and not is_inside(path, top))
+    ]
+    if outside:
+        faults = dict.fromkeys(outside, "path leaves the data folder through a link")
+        remedy = f"Put the images themselves there, or leave them out: {as_setting(outside)}."
+        raise DataError(name_faults(faults, len(records), remedy))
     return best
-
-
-def _listed(folder: Path) -> set[str]:
-    try:
-        return set(os.listdir(folder))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-    raise DataError(f'the folder of images "{folder.name}" cannot be listed ({reason}).')
 
 
 def _read_json(file: Path) -> dict[str, Any]:

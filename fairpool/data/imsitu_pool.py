@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from fairpool.data.excluded_rows import check_excluded_rows
 from fairpool.data.imsitu import GENDERS, locate_images, read_imsitu
 from fairpool.data.pool import Pool
 from fairpool.data.splits import SECTIONS
@@ -42,8 +43,8 @@ def pool_imsitu(
         gender_rule: see `read_imsitu`.
         exclude_rows: rows of `read_imsitu` to leave out, such as copies that are in two sections.
     Raises:
-        DataError: the annotations or images cannot be used, or the verbs leave a section or a gender empty.
-        ValueError: a verb is unknown, or both are the same.
+        DataError: the annotations or images cannot be used, or a section or a gender has no image of a verb.
+        ValueError: a verb is unknown, or both are the same; or ``exclude_rows`` is no list of rows.
     """
     from fairpool.bundle import did_you_mean
 
@@ -56,10 +57,9 @@ def pool_imsitu(
             )
     if positive_verb == negative_verb:
         raise ValueError(f'positive_verb and negative_verb are both "{positive_verb}": name two verbs.')
-    outside = [row for row in exclude_rows if row not in records.index]
-    if outside:
-        raise ValueError(f"exclude_rows names row {outside[0]}; there are rows 1 to {len(records)}.")
-    chosen = records[records["verb"].isin([positive_verb, negative_verb]) & ~records.index.isin(list(exclude_rows))]
+    excluded = check_excluded_rows(exclude_rows, len(records))
+    of_verbs = records[records["verb"].isin([positive_verb, negative_verb])]
+    chosen = of_verbs.drop(index=excluded, errors="ignore")
     kept = chosen[chosen["gender"].isin(GENDERS)]
     for verb in (positive_verb, negative_verb):
         if not (kept["verb"] == verb).any():
@@ -67,6 +67,13 @@ def pool_imsitu(
                 f'none of the {int((chosen["verb"] == verb).sum())} images of "{verb}" has an agent of one gender: '
                 "choose another verb (`fairpool verbs` lists them)."
             )
+        for section in SECTIONS:
+            if not ((kept["verb"] == verb) & (kept["section"] == section)).any():
+                number = int(((of_verbs["verb"] == verb) & (of_verbs["section"] == section)).sum())
+                raise DataError(
+                    f'the {section} section has no image of "{verb}" with agents of one gender (0 of {number}): choose '
+                    "another verb (`fairpool verbs` lists them), or exclude fewer rows."
+                )
     table = pd.DataFrame(
         {
             "image": locate_images(root_dir, kept),
@@ -77,7 +84,7 @@ def pool_imsitu(
             "section": kept["section"],
         }
     )
-    table.attrs["notes"] = _notes(chosen, kept, positive_verb, negative_verb, len(exclude_rows))
+    table.attrs["notes"] = _notes(chosen, kept, positive_verb, negative_verb, len(of_verbs) - len(chosen))
     pool = Pool(table)
     pool.label_names = (negative_verb, positive_verb)
     return pool

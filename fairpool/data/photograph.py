@@ -13,8 +13,8 @@ from PIL import Image, ImageChops, ImageFile, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from fairpool.data.opening import describe_damage, describe_foreign, open_file
 from fairpool.data.pixels import DAMAGE, MAX_PIXELS, check_pixels
-from fairpool.data.radiograph import _describe_damage, _describe_foreign, _open
 from fairpool.errors import DataError
 
 __all__ = ["FITS", "Photograph", "height_and_width", "read_photograph"]
@@ -103,7 +103,7 @@ def read_photograph(
             "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so Pillow would fill the missing part of a damaged image with "
             "grey. Set it to False."
         )
-    with _open(path) as handle:
+    with open_file(path) as handle:
         head = handle.read(512)
         handle.seek(0)
         is_png = head.startswith(b"\x89PNG\r\n\x1a\n")
@@ -113,7 +113,7 @@ def read_photograph(
         try:
             image: Image.Image = PngImageFile(handle) if is_png else JpegImageFile(handle)
         except DAMAGE as error:
-            raise DataError(_describe_damage(error)) from error
+            raise DataError(describe_damage(error)) from error
         check_pixels(*image.size, max_pixels)
         if getattr(image, "n_frames", 1) != 1:
             raise DataError(f"file holds {getattr(image, 'n_frames', 1)} frames; expected one image. Split it")
@@ -125,7 +125,7 @@ def read_photograph(
         except DataError:
             raise
         except DAMAGE as error:
-            raise DataError(_describe_damage(error)) from error
+            raise DataError(describe_damage(error)) from error
     resize = ImageOps.fit if fit == "crop" else Image.Image.resize
     levels = np.asarray(resize(colour, (width, height), Image.Resampling.BILINEAR))
     notes += ("exif orientation",) * is_turned + ("constant",) * bool((levels == levels[0, 0]).all())
@@ -134,7 +134,7 @@ def read_photograph(
 
 def _foreign(head: bytes) -> str:
     name = "unsupported format (DICOM); expected PNG or JPEG. Convert the file" if head[128:132] == b"DICM" else None
-    return name or _describe_foreign(head).replace("PNG, JPEG or DICOM", "PNG or JPEG")
+    return name or describe_foreign(head).replace("PNG, JPEG or DICOM", "PNG or JPEG")
 
 
 def _to_colour(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:

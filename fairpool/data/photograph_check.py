@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 from fairpool.data.photograph import read_photograph
 from fairpool.data.pool import Pool
@@ -12,6 +13,7 @@ from fairpool.errors import DataError
 __all__ = ["prepare_photographs"]
 
 _LISTED = 20
+_PART = 2048
 
 
 def prepare_photographs(
@@ -25,7 +27,7 @@ def prepare_photographs(
 ) -> list[str]:
     """Find the images that cannot be used, those converted, and those that are equal, before a run is lost to them.
 
-    For pools of some thousand images; nothing is kept but a digest of each, in ``pool.digests``.
+    Nothing is kept but a digest of each image, in ``pool.digests``.
 
     Args:
         pool: whose images are read.
@@ -51,7 +53,9 @@ def prepare_photographs(
 
     digests, failures, converted = [], [], Counter[tuple[str, str]]()
     with ThreadPoolExecutor(max(1, num_workers)) as threads:
-        for index, result in enumerate(threads.map(read, images)):
+        # In parts: a waiting task takes more memory than its digest, and Ctrl-C waits for the part alone.
+        parts = (threads.map(read, images[begin : begin + _PART]) for begin in range(0, len(images), _PART))
+        for index, result in enumerate(chain.from_iterable(parts)):
             if isinstance(result, str):
                 failures.append(f"row {rows[index]} ({sites[index]}): {result}")
                 digests.append("")

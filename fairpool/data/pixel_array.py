@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from fairpool.errors import DataError
 __all__ = ["read_pixel_array"]
 
 _AT_ONCE = 512
+# What numpy raises on a header with flipped bytes, found by flipping them; RecursionError is a RuntimeError.
+_DAMAGE = (EOFError, MemoryError, OSError, RuntimeError, SyntaxError, TokenError, TypeError, ValueError)
 
 
 def read_pixel_array(
@@ -31,27 +35,41 @@ def read_pixel_array(
     Args:
         paths: the images.
         size: side of the reduced square, in pixels.
-        cache_dir: takes the array; it is found again by the files' names, sizes and times.
+        cache_dir: takes the array; it is found again by the files' names, sizes and times. One that is damaged or has
+            another shape is made again; nothing in it is ever unpickled.
         num_workers: threads that decode.
         progress: called with (done, total).
     Returns:
         uint8, (N, 3 * size * size), read only.
     Raises:
         DataError: images cannot be used; all are counted, the first ones named by row.
+        OSError: the folder cannot be written.
     """
     target = Path(cache_dir) / f"pixels-{_digest(paths, size)}.npy"
     shape = (len(paths), 3 * size * size)
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    found = _map(target, shape)
+    if found is not None:
+        return found
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, part = tempfile.mkstemp(suffix=".part", dir=target.parent)  # made with mode 0600
+    os.close(descriptor)
+    try:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        try:
-            _fill(array, paths, size, num_workers, progress)
-            array.flush()
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-    return np.load(target, mmap_mode="r", allow_pickle=False)
+        _fill(array, paths, size, num_workers, progress)
+        array.flush()
+        os.replace(part, target)
+    finally:
+        Path(part).unlink(missing_ok=True)
+    return np.lib.format.open_memmap(target, mode="r")
+
+
+def _map(target: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """What was kept; None where there is nothing, or something that cannot be it."""
+    try:
+        found = np.lib.format.open_memmap(target, mode="r")  # unlike numpy.load it takes this one format alone
+    except _DAMAGE:
+        return None
+    return found if found.dtype == np.uint8 and found.shape == shape else None
 
 
 def _fill(

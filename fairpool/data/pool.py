@@ -5,7 +5,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -148,10 +147,9 @@ class Pool:
 
     def cell_counts(self) -> Tensor:
         """Training samples by label and site of the vocabulary, int64 (2, K): the ``counts`` of `FairALMLoss`."""
-        counts = torch.zeros(2, len(self.vocabulary), dtype=torch.int64)
-        for item in self.section("training"):
-            counts[item["label"], item["site"]] += 1
-        return counts
+        num_sites = len(self.vocabulary)
+        cells = [item["label"] * num_sites + item["site"] for item in self.section("training")]
+        return torch.bincount(torch.tensor(cells), minlength=2 * num_sites).view(2, num_sites)
 
     def notes(self) -> list[str]:
         """What a reader of the results should know: sites that lack a label, and sites the training never saw."""
@@ -177,10 +175,9 @@ class Pool:
         """Digest of the data: names and sizes of the images, labels, sites, patients, and a split of their own."""
         digest = hashlib.sha256()
         patients = {patient: number for number, patient in enumerate(sorted(self.records["patient"].unique()))}
-        for record in self.records.to_dict("records"):
-            image = Path(record["image"])
-            row = [image.name, image.stat().st_size, record["label"], record["site"], patients[record["patient"]]]
-            row += [bool(record["is_external"]), *([record["section"]] if self._has_split else [])]
+        columns = ["image", "label", "site", "patient", "is_external", *(["section"] if self._has_split else [])]
+        for image, label, site, patient, *rest in zip(*(self.records[name].tolist() for name in columns), strict=True):
+            row = [os.path.basename(image), os.stat(image).st_size, label, site, patients[patient], *rest]
             digest.update(json.dumps(row).encode())
         return digest.hexdigest()[:16]
 

@@ -7,7 +7,6 @@ the row and the site.
 """
 
 import os
-import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -17,6 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from fairpool.data.dicom import read_dicom
+from fairpool.data.opening import describe_damage, describe_foreign, open_file
 from fairpool.data.pixels import DAMAGE, MAX_PIXELS, ReadingRule, check_pixels, scale_levels
 from fairpool.errors import DataError
 
@@ -106,7 +106,7 @@ def read_radiograph(
     """
     check_size(size)
     rule = ReadingRule(value_range, max_pixels, strict, nan, frame)
-    with _open(path) as handle:
+    with open_file(path) as handle:
         head = handle.read(512)
         handle.seek(0)
         if head[128:132] == b"DICM":
@@ -116,7 +116,7 @@ def read_radiograph(
         elif head.startswith(b"\xff\xd8\xff"):
             image, bits, notes = _read_pillow(JpegImageFile, handle, rule)
         else:
-            raise DataError(_describe_foreign(head))
+            raise DataError(describe_foreign(head))
         levels, more = _reduce(image, size, bits)
     return Radiograph(levels, (*notes, *more))
 
@@ -129,32 +129,6 @@ def check_size(size: int) -> None:
     """
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}.")
-
-
-def _open(path: str | os.PathLike[str]) -> BinaryIO:
-    # The error is raised outside `except`: Python would otherwise keep the OSError, and with it the path, as context.
-    try:
-        if stat.S_ISREG(os.stat(path).st_mode):
-            return open(path, "rb")
-        reason = "not a file but a folder or device"
-    except FileNotFoundError:
-        reason = "file not found. Check the path column and the data folder"
-    except PermissionError:
-        reason = "file may not be read (permission denied)"
-    except (OSError, ValueError) as error:
-        text = getattr(error, "strerror", None) or "the path is not valid"
-        reason = f"file cannot be opened ({text})"
-    raise DataError(reason)
-
-
-def _describe_foreign(head: bytes) -> str:
-    if not head:
-        return "not an image; the download was probably refused (the file is empty). Fetch it again"
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        return "not an image; the download was probably refused (the file is a web page). Fetch it again"
-    known = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"GIF8": "GIF", b"BM": "BMP", b"\x1f\x8b": "gzip or NIfTI"}
-    name = next((name for magic, name in known.items() if head.startswith(magic)), "unknown")
-    return f"unsupported format ({name}); expected PNG, JPEG or DICOM. Convert the file"
 
 
 def _read_pillow(
@@ -171,7 +145,7 @@ def _read_pillow(
     try:
         image = plugin(handle)
     except DAMAGE as error:
-        raise DataError(_describe_damage(error)) from error
+        raise DataError(describe_damage(error)) from error
     check_pixels(*image.size, rule.max_pixels)
     frames = getattr(image, "n_frames", 1)
     if frames != 1:
@@ -180,7 +154,7 @@ def _read_pillow(
     try:
         image.load()
     except DAMAGE as error:
-        raise DataError(_describe_damage(error)) from error
+        raise DataError(describe_damage(error)) from error
     grey, bits, notes = _to_grey(image, rule.value_range)
     converted = [_CONVERTED[note] for note in notes if note in _CONVERTED]
     if rule.strict and converted:
@@ -197,13 +171,6 @@ def _read_pillow(
     if orientation in _EXIF_TRANSPOSE:
         grey, notes = grey.transpose(_EXIF_TRANSPOSE[orientation]), (*notes, "exif orientation")
     return grey, bits, notes
-
-
-def _describe_damage(error: BaseException) -> str:
-    text = str(error).lower()
-    if isinstance(error, EOFError) or "truncated" in text or "unexpected end" in text:
-        return "image ends early. Fetch it again"
-    return "image data are damaged. Fetch it again"
 
 
 def _to_grey(image: Image.Image, value_range: tuple[float, float] | None) -> tuple[Image.Image, int, tuple[str, ...]]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from fairpool.data.checks import is_missing, list_rows
+from fairpool.data.checks import is_empty, is_missing, list_rows
+from fairpool.data.path_names import strip_ending
 from fairpool.data.table_text import read_table
 from fairpool.errors import DataError
 
@@ -130,7 +131,7 @@ def split_name(name: str) -> tuple[frozenset[str], str]:
     >>> sorted(entities), suffix
     (['sub-01', 'task-rest'], 'bold')
     """
-    stem = re.sub(r"(\.nii\.gz|\.ome\.tiff?|\.[A-Za-z][A-Za-z0-9]{0,7})$", "", name)
+    stem = strip_ending(name)
     *parts, last = stem.split("_")
     if re.fullmatch(r"[A-Za-z0-9]+-.+", last):
         return frozenset([*parts, last]), ""
@@ -195,6 +196,6 @@ def _as_text(field: str, value: Any) -> str:
         if isinstance(each, float):
             each = f"{Decimal(repr(each)).normalize():f}" if abs(each) < 1e15 else repr(each)
         text = "" if each is None else " ".join(str(each).split())
-        if text.lower() not in ("", "n/a", "nan", "na"):
+        if not is_empty(text):
             texts.append(text)
     return "+".join(texts)

@@ -1,6 +1,5 @@
 """A synthetic CelebA: drawn faces in exactly the published files, with a stated link of label and gender."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from fairpool.data.celeba import CELEBA_ATTRIBUTES
-from fairpool.errors import DataError
-from fairpool.whole_file import write_json, write_whole
+from fairpool.data.synthetic_tree import claim_tree, finish_tree, save_image
+from fairpool.whole_file import write_whole
 
 __all__ = ["plan_celeba", "synthesize_celeba"]
 
 PUBLISHED_FRACTIONS = (0.8034, 0.0981, 0.0985)
 _IMAGES_PER_PERSON = 3
-_SETTINGS = "synthetic.json"
 _MALE, _YOUNG = 0.42, 0.75
 _BLEMISHES = {True: 1.0, False: 8.0}
 _CLEAR = {1: 0.85, 0: 0.15}
@@ -124,7 +122,7 @@ def synthesize_celeba(
 ) -> Path:
     """Write ``img_align_celeba/``, ``list_attr_celeba.txt``, ``list_eval_partition.txt`` and ``identity_CelebA.txt``.
 
-    The same call again continues a tree that was interrupted. The text files come last: a tree that has them is whole.
+    The same call again continues a tree that was interrupted.
 
     Args:
         root_dir: the folder to fill; made if it is missing.
@@ -145,16 +143,16 @@ def synthesize_celeba(
     plan = plan_celeba(num_images, seed=seed, confounding=confounding, fractions=fractions)
     root = Path(root_dir)
     settings = {"num_images": num_images, "seed": seed, "confounding": confounding, "fractions": list(fractions)}
-    _open_tree(root, settings)
+    if claim_tree(root, "fairpool.data.synthesize_celeba", settings):
+        return root
     images = root / "img_align_celeba"
     images.mkdir(exist_ok=True)
     for done, row in enumerate(plan.to_dict("records"), start=1):
         file = images / str(row["name"])
         traits = {name: int(row[name]) for name in CELEBA_ATTRIBUTES}
         if not file.is_file():
-            part = file.with_suffix(".part")
-            draw_face(traits, blemishes=row["blemishes"], seed=seed * 1_000_003 + done).save(part, "JPEG", quality=90)
-            part.replace(file)
+            face = draw_face(traits, blemishes=row["blemishes"], seed=seed * 1_000_003 + done)
+            save_image(face, file, format="JPEG", quality=90)
         if progress is not None and (done % 50 == 0 or done == num_images):
             progress(done, num_images)
     signs = 2 * plan[list(CELEBA_ATTRIBUTES)].to_numpy() - 1
@@ -166,23 +164,8 @@ def synthesize_celeba(
     # The publisher's second line ends in a space.
     header = f"{num_images}\n{' '.join(CELEBA_ATTRIBUTES)} \n"
     write_whole(root / "list_attr_celeba.txt", header + "\n".join(lines) + "\n")
+    finish_tree(root)
     return root
-
-
-def _open_tree(root: Path, settings: dict[str, object]) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    file = root / _SETTINGS
-    if file.is_file():
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
-        if found != settings:
-            raise DataError(f"the folder holds a synthetic CelebA of other settings ({found}); give another folder.")
-    elif any(root.iterdir()):
-        raise DataError("the folder holds something else; give a new or empty one.")
-    else:
-        write_json(file, settings)
 
 
 def _hair(male: np.ndarray, young: np.ndarray, bald: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -9,7 +9,6 @@ the verb is confounded as stated. So gender is a shortcut: in the pictures it is
 short hair and trousers, large and never hidden. None of it is about real people.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from fairpool.data.imsitu import GENDERS, SECTION_FILES
 from fairpool.data.synthetic_imsitu_scenes import NOUNS, VERBS, draw_scene
-from fairpool.errors import DataError
+from fairpool.data.synthetic_tree import claim_tree, finish_tree, save_image
 from fairpool.whole_file import write_json
 
 __all__ = ["IMAGES_PER_VERB", "synthesize_imsitu"]
@@ -26,7 +25,6 @@ __all__ = ["IMAGES_PER_VERB", "synthesize_imsitu"]
 IMAGES_PER_VERB = {"training": 480, "validation": 120, "test": 240}
 
 _FORMAT = 1  # raise it when the same settings begin to make other bytes
-_MARK, _PARTIAL = "synthetic.json", "synthetic.json.partial"
 _FOLDER = "of500_images_resized"
 _MIXED, _NEITHER = 0.04, 0.06  # shares of images with agents of both genders, and of neither
 _ADULT = 0.8
@@ -75,17 +73,11 @@ def synthesize_imsitu(
         "visible": float(visible),
         "seed": int(seed),
     }
-    manifest = {
-        "synthetic": True,
-        "note": "Drawn by a program. No image in this tree shows a real person.",
-        "generator": "fairpool.data.synthesize_imsitu",
-        "format": _FORMAT,
-        "settings": settings,
-    }
     root = Path(root)
-    if _is_there(root, manifest):
+    if claim_tree(root, "fairpool.data.synthesize_imsitu", settings, version=_FORMAT):
         return root
     images = root / _FOLDER
+    images.mkdir(exist_ok=True)
     total, done = len(VERBS) * sum(counts.values()), 0
     for part, section in enumerate(SECTION_FILES):
         strength = test_confounding if section == "test" else confounding
@@ -100,8 +92,7 @@ def synthesize_imsitu(
                 is_visible = bool(rng.random() < visible)
                 if not (images / name).is_file():  # of an interrupted call
                     picture = draw_scene(verb, people, rng, is_visible=is_visible)
-                    picture.save(images / f"{name}.part", format="JPEG", quality=88)
-                    (images / f"{name}.part").replace(images / name)
+                    save_image(picture, images / name, format="JPEG", quality=88)
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -110,7 +101,7 @@ def synthesize_imsitu(
         names = list(entries)
         write_json(root / SECTION_FILES[section], {names[index]: entries[names[index]] for index in order})
     write_json(root / "imsitu_space.json", _space())
-    (root / _PARTIAL).replace(root / _MARK)
+    finish_tree(root)
     return root
 
 
@@ -129,30 +120,6 @@ def _counts(images_per_verb: Mapping[str, int] | int | None) -> dict[str, int]:
             f"{', '.join(SECTION_FILES)}; got {images_per_verb!r}."
         )
     return {section: int(found[section]) for section in SECTION_FILES}
-
-
-def _is_there(root: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether the tree is complete; refuses a folder of other things, and else notes what is begun."""
-    if root.exists() and not root.is_dir():
-        raise DataError(f'"{root.name}" is a file; name a folder for the synthetic tree.')
-    found = [root / name for name in (_MARK, _PARTIAL) if (root / name).is_file()]
-    if not found and root.is_dir() and any(root.iterdir()):
-        raise DataError(f'The folder "{root.name}" is not empty and holds no synthetic tree; name a new folder.')
-    if found:
-        try:
-            earlier = json.loads(found[0].read_text(encoding="utf-8"))
-        except (ValueError, OSError):
-            earlier = None
-        if earlier != manifest:
-            raise DataError(
-                f'The folder "{root.name}" holds a synthetic tree made with other settings; name a new folder, or use '
-                "the same settings."
-            )
-        if found[0].name == _MARK:
-            return True
-    (root / _FOLDER).mkdir(parents=True, exist_ok=True)
-    write_json(root / _PARTIAL, manifest)
-    return False
 
 
 def _genders(verb: str, count: int, strength: float, rng: np.random.Generator) -> list[str]:

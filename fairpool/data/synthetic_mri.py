@@ -10,7 +10,6 @@
 and its row of that table, never on the others.
 """
 
-import json
 import os
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from fairpool.data.synthetic_heads import MRI_SCANNERS, draw_head, scan_head
-from fairpool.errors import DataError
+from fairpool.data.synthetic_tree import TREE_FILE, claim_tree, finish_tree
 from fairpool.whole_file import write_json, write_whole
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plan_mri", "synthesize_mri"]
 
-_SETTINGS = "synthetic.json"
+_NOTE = "Drawn by a program. No image and no row in this tree shows a real person."
 _SHARED = {
     "Modality": "MR",
     "MRAcquisitionType": "3D",
@@ -144,9 +143,9 @@ def synthesize_mri(
         "atrophy": float(atrophy),
     }
     root = Path(root_dir)
-    if _is_whole_tree(root, settings):
+    if claim_tree(root, "fairpool.data.synthesize_mri", settings, note=_NOTE):
         return root
-    _write_top(root, plan, settings)
+    _write_top(root, plan)
     for done, row in enumerate(plan.to_dict("records"), start=1):
         folder = root / row["participant_id"] / "anat"
         image_file = folder / f"{row['participant_id']}_T1w.nii.gz"
@@ -158,7 +157,7 @@ def synthesize_mri(
             part.replace(image_file)
         if progress is not None:
             progress(done, len(plan))
-    (root / f"{_SETTINGS}.partial").replace(root / _SETTINGS)
+    finish_tree(root)
     return root
 
 
@@ -183,56 +182,17 @@ def _draw(row: Mapping[Hashable, Any], settings: Mapping[str, Any]) -> "Nifti1Im
     return image
 
 
-def _is_whole_tree(root: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the tree is there already.
-
-    Raises:
-        DataError: something else is there.
-    """
-    if root.exists() and not root.is_dir():
-        raise DataError(f'"{root.name}" is a file; name a folder for the synthetic tree.')
-    found = [root / name for name in (_SETTINGS, f"{_SETTINGS}.partial") if (root / name).is_file()]
-    if not found:
-        if root.is_dir() and any(root.iterdir()):
-            raise DataError(
-                f'The folder "{root.name}" is not empty and holds no synthetic tree; name a new folder, as nothing is '
-                "overwritten."
-            )
-        return False
-    try:
-        earlier = json.loads(found[0].read_text(encoding="utf-8"))["settings"]
-        other = [
-            f"{name} {earlier.get(name)!r}, not {value!r}"
-            for name, value in settings.items()
-            if earlier.get(name) != value
-        ]
-    except (ValueError, LookupError, AttributeError, TypeError):
-        other = ["settings that cannot be read"]
-    if other:
-        raise DataError(
-            f'The folder "{root.name}" holds a synthetic tree made otherwise ({"; ".join(other)}); name a new folder, '
-            "or use the same settings."
-        )
-    return found[0].name == _SETTINGS
-
-
-def _write_top(root: Path, plan: pd.DataFrame, settings: Mapping[str, Any]) -> None:
-    """The files that speak of all subjects; first the settings, by which an interrupted tree is known."""
-    root.mkdir(parents=True, exist_ok=True)
-    note = "Drawn by a program. No image and no row in this tree shows a real person."
-    write_json(
-        root / f"{_SETTINGS}.partial",
-        {"synthetic": True, "note": note, "generator": "fairpool.data.synthesize_mri", "settings": settings},
-    )
-    write_whole(root / ".bidsignore", f"{_SETTINGS}*\n**/part_*\n")
-    write_whole(root / "README.md", f"# Synthetic two-scanner MRI\n\n{note} The settings are in `{_SETTINGS}`.\n")
+def _write_top(root: Path, plan: pd.DataFrame) -> None:
+    """The files that speak of all subjects."""
+    write_whole(root / ".bidsignore", f"{TREE_FILE}*\n**/part_*\n")
+    write_whole(root / "README.md", f"# Synthetic two-scanner MRI\n\n{_NOTE} The settings are in `{TREE_FILE}`.\n")
     description = {
         "Name": "Synthetic two-scanner T1-weighted MRI",
         "BIDSVersion": "1.10.0",
         "DatasetType": "raw",
         "License": "CC0",
         "Authors": ["fairpool"],
-        "GeneratedBy": [{"Name": "fairpool", "Description": note}],
+        "GeneratedBy": [{"Name": "fairpool", "Description": _NOTE}],
     }
     write_json(root / "dataset_description.json", description)
     write_json(root / "participants.json", _COLUMNS)

@@ -11,7 +11,6 @@ depends on the seed, the site and i, and on its row of that table, never on the 
 """
 
 import csv
-import json
 import math
 import multiprocessing
 import os
@@ -28,7 +27,8 @@ from numpy.random import Generator
 from PIL import Image
 
 from fairpool.data.synthetic_radiographs import expose_scene, render_scene
-from fairpool.errors import DataError
+from fairpool.data.synthetic_tree import claim_tree, finish_tree, save_image
+from fairpool.whole_file import write_whole
 
 __all__ = ["SITES", "SyntheticPatient", "plan_tuberculosis", "synthesize_tuberculosis"]
 
@@ -37,6 +37,7 @@ SITES = {"montgomery": 138, "shenzhen": 662}
 
 _FOLDERS = {"montgomery": "MontgomerySet", "shenzhen": "ChinaSet_AllFiles"}
 _PREFIXES = {"montgomery": "MCUCXR", "shenzhen": "CHNCXR"}
+_NOTE = "Drawn by a program. No image, reading or mask in this tree shows a real person."
 _FORMAT = 1  # raise it when the same settings begin to make other bytes
 
 
@@ -180,64 +181,20 @@ def synthesize_tuberculosis(
         "published": bool(published),
     }
     root = Path(root_dir)
-    _open_tree(root, settings)
-    # A file gets its name only when it is whole, an image after its reading and masks: what is there is done.
-    missing = [row for row in rows if not _image_path(root, row).is_file()]
-    jobs = [(str(root), row, int(seed), int(size), bool(full_size)) for row in missing]
-    _write_all(jobs, num_workers, len(rows), progress)
-    partial = root / _PARTIAL
-    if partial.exists():
-        partial.replace(root / _MANIFEST)
-    return root
-
-
-_MANIFEST = "synthetic.json"
-_PARTIAL = "synthetic.json.partial"
-
-
-def _open_tree(root: Path, settings: dict[str, object]) -> None:
-    """Make the folders and note the settings, or check that what is there was made with the same ones."""
-    manifest = {
-        "synthetic": True,
-        "note": "Drawn by a program. No image, reading or mask in this tree shows a real person.",
-        "generator": "fairpool.data.synthesize_tuberculosis",
-        "format": _FORMAT,
-        "settings": settings,
-    }
-    if root.exists() and not root.is_dir():
-        raise DataError(f'"{root.name}" is a file; name a folder for the synthetic tree.')
-    found = [root / name for name in (_MANIFEST, _PARTIAL) if (root / name).is_file()]
-    if not found and root.is_dir() and any(root.iterdir()):
-        raise DataError(
-            f'The folder "{root.name}" is not empty and holds no synthetic tree; name a new folder, as nothing is '
-            "overwritten."
-        )
-    if found:
-        try:
-            earlier = json.loads(found[0].read_text(encoding="utf-8"))
-        except (ValueError, OSError):
-            earlier = None
-        if earlier != manifest:
-            before = earlier.get("settings") if isinstance(earlier, dict) else None
-            before = before if isinstance(before, dict) else {}
-            other = [
-                f"{name} {before.get(name)!r}, not {value!r}"
-                for name, value in settings.items()
-                if before.get(name) != value
-            ]
-            raise DataError(
-                f'The folder "{root.name}" holds a synthetic tree made otherwise '
-                f"({'; '.join(other) or 'another version'}); name a new folder, or use the same settings."
-            )
-        if found[0].name == _MANIFEST:
-            return
+    if claim_tree(root, "fairpool.data.synthesize_tuberculosis", settings, version=_FORMAT, note=_NOTE):
+        return root
     for site, folder in _FOLDERS.items():
         parts = ["CXR_png", "ClinicalReadings"]
         if site == "montgomery":
             parts += ["ManualMask/leftMask", "ManualMask/rightMask"]
         for part in parts:
             (root / folder / part).mkdir(parents=True, exist_ok=True)
-    (root / _PARTIAL).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    # A file gets its name only when it is whole, an image after its reading and masks: what is there is done.
+    missing = [row for row in rows if not _image_path(root, row).is_file()]
+    jobs = [(str(root), row, int(seed), int(size), bool(full_size)) for row in missing]
+    _write_all(jobs, num_workers, len(rows), progress)
+    finish_tree(root)
+    return root
 
 
 _Job = tuple[str, SyntheticPatient, int, int, bool]
@@ -287,32 +244,20 @@ def _write_patient(root: Path, patient: SyntheticPatient, seed: int, size: int, 
     image = Image.fromarray(expose_scene(scene, patient.site, scanner_rng, output_shape=output_shape))
     folder = root / _FOLDERS[patient.site]
     reading = _reading(patient, style_rng)
-    _write_whole(folder / "ClinicalReadings" / f"{patient.name}.txt", reading.encode("utf-8"))
+    write_whole(folder / "ClinicalReadings" / f"{patient.name}.txt", reading)
     if patient.site == "montgomery":
         for part, lung in (("leftMask", scene.left_lung), ("rightMask", scene.right_lung)):
             mask = Image.fromarray(lung.astype(np.uint8) * 255)
             if mask.size != image.size:
                 mask = mask.resize(image.size, Image.Resampling.NEAREST)
-            _save_whole(mask, folder / "ManualMask" / part / f"{patient.name}.png")
+            save_image(mask, folder / "ManualMask" / part / f"{patient.name}.png", format="PNG", compress_level=1)
     elif style_rng.random() < 0.25:
         image = image.convert("RGB")
-    _save_whole(image, _image_path(root, patient))
+    save_image(image, _image_path(root, patient), format="PNG", compress_level=1)
 
 
 def _image_path(root: Path, patient: SyntheticPatient) -> Path:
     return root / _FOLDERS[patient.site] / "CXR_png" / f"{patient.name}.png"
-
-
-def _save_whole(image: Image.Image, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    image.save(partial, format="PNG", compress_level=1)
-    partial.replace(path)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 def _output_shape(rng: Generator, site: str, size: int, full_size: bool) -> tuple[int, int]:

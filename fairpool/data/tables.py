@@ -15,7 +15,7 @@ from fairpool.csv_cells import text_cell
 from fairpool.data.checks import list_rows
 from fairpool.data.splits import SECTIONS
 from fairpool.errors import DataError
-from fairpool.whole_file import write_whole
+from fairpool.whole_file import open_whole, write_whole
 
 __all__ = ["TABLE_ENDINGS", "to_datalist", "write_table"]
 
@@ -61,9 +61,8 @@ def write_table(frame: pd.DataFrame, file: str | os.PathLike[str]) -> None:
     if kind == ".json":
         write_whole(file, json.dumps(to_datalist(frame), indent=1, allow_nan=False) + "\n")
     elif kind == ".parquet":
-        part = file.with_name(file.name + ".part")
-        frame.to_parquet(part, index=False)
-        os.replace(part, file)
+        with open_whole(file) as handle:
+            frame.to_parquet(handle, index=False)
     else:
         cells = {name: _protect(frame[name]) for name in frame}
         protected = pd.DataFrame(cells).set_axis([text_cell(str(name)) if name else name for name in frame], axis=1)

@@ -99,7 +99,8 @@ class GroupLoss(nn.Module):
     def record(self, loss: Tensor) -> Tensor:
         """Remember the value in training, so that a loss that is not finite is found without waiting; returns it."""
         if self._is_recording():
-            self._window_loss += loss.detach()
+            # In place, here and elsewhere: an assignment to a module's buffer costs more than the sum.
+            self._window_loss.add_(loss.detach())
         return loss
 
     def _is_recording(self) -> bool:
@@ -114,13 +115,14 @@ class GroupLoss(nn.Module):
             evidence: a further scalar that must be finite.
         """
         total = all_reduced(self._window_loss)
-        is_bad = ~torch.isfinite(total if evidence is None else total + evidence)
+        total = total if evidence is None else total + evidence
+        is_bad = total - total != 0  # what isfinite says, in two kernel calls rather than five
         if found_inf is not None:
             is_skipped = found_inf.to(is_bad.device) != 0
             is_bad &= ~is_skipped
-        is_first = is_bad & (self.nonfinite_iteration < 0)
-        self.nonfinite_iteration.copy_(torch.where(is_first, iteration, self.nonfinite_iteration))
-        is_moving = self.nonfinite_iteration < 0
+        place = self.nonfinite_iteration
+        place.masked_fill_(is_bad & (place < 0), iteration)
+        is_moving = place < 0
         return is_moving if found_inf is None else is_moving & ~is_skipped
 
     @torch.no_grad()

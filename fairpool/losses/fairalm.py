@@ -25,7 +25,7 @@ from fairpool.losses.surrogates import (
     probabilities,
     surrogate_errors,
 )
-from fairpool.rates import cell_sums, group_gaps, is_comparable
+from fairpool.rates import cell_sums, event_mean_weights, group_gaps, is_comparable
 
 __all__ = ["FairALMLoss"]
 
@@ -212,13 +212,12 @@ class FairALMLoss(GroupLoss):
         terms = [terms_of(*event) for event in events]
         counts, sums, dual_sums = self._cell_sums(logits, labels, events, terms, attributes)
         if self._is_recording():
-            self._window += torch.stack([counts, dual_sums])
+            self._window.add_(torch.stack([counts, dual_sums]))
         if self._event_scale is not None:
             coefficients = (self.multipliers + self.eta) * self._event_scale / len(labels)
             return base + dot(coefficients, attributes[0], terms[0], is_bounded=self._is_bounded)
         return self._with_batch_means(base, counts, sums, events, terms, attributes)
 
-    @torch.no_grad()
     def _cell_sums(
         self,
         logits: Tensor,
@@ -238,7 +237,7 @@ class FairALMLoss(GroupLoss):
         parts = []
         found = zip(self.constraints, events, terms, attributes, self._group_numbers, strict=True)
         for part, (weights, _), rates, groups, number in found:
-            columns = [weights.to(rates.dtype), rates]
+            columns = [weights.detach().to(rates.dtype), rates.detach()]
             if is_hard:
                 columns.append(columns[0] * part(labels, predictions, errors)[1])
             summed = cell_sums(torch.cat(columns, dim=1), groups, number).view(len(columns), -1, number)
@@ -270,9 +269,7 @@ class FairALMLoss(GroupLoss):
             counts, sums = joined[:-2].view(2, *counts.shape)
             base, local_base = joined[-2] / joined[-1], base * size / joined[-1]
 
-        comparable = is_comparable(counts)
-        num_present = comparable.sum(dim=1, keepdim=True).to(counts.dtype)  # else the quotient is single precision
-        per_sample = torch.where(comparable, 2 / (num_present * counts), 0)  # 2 / (P_c n[c, k])
+        per_sample = event_mean_weights(counts)  # 2 / (P_c n[c, k])
         if self.penalty == "linear":
             force = average_force = self.multipliers + self.eta
         else:
@@ -291,7 +288,7 @@ class FairALMLoss(GroupLoss):
         # The gradient is that of the force; the value is that of the joined batch. Gradients are averaged over the
         # processes, so each is scaled up.
         local = world_size * (local_base + fairness)
-        value = base + torch.where(comparable, average_force * per_sample * sums, 0).sum()
+        value = base + torch.where(per_sample > 0, average_force * per_sample * sums, 0).sum()
         return local + (value - local).detach()
 
     def check_classes(self, num_classes: int) -> None:
@@ -349,9 +346,9 @@ class FairALMLoss(GroupLoss):
         gaps = group_gaps(sums / counts.clamp(min=1), counts)
         is_moving = self.end_window(found_inf, iteration, gaps.sum())
         step = self.eta if self.dual_step is None else self.dual_step
-        self.multipliers += torch.where(is_moving, step * gaps, 0)
-        self._epoch_samples += counts
-        self.idle_updates += (counts > 0).sum(dim=1).amax() < 2
+        self.multipliers.add_(torch.where(is_moving, step * gaps, 0))
+        self._epoch_samples.add_(counts)
+        self.idle_updates.add_(counts.sign().sum(dim=1).amax() < 2)
         if self.max_multiplier is not None:
             self.multipliers.clamp_(-self.max_multiplier, self.max_multiplier)
         self.discard_window()

@@ -13,6 +13,9 @@ from fairpool.losses.surrogates import as_plain
 
 __all__ = ["as_group_ids", "attributes_of"]
 
+_WIDEST = {"i": np.int64, "u": np.uint64}
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+
 
 def as_group_ids(values: Any, name: str = "groups") -> Tensor:
     """The id of each sample as a plain int64 tensor (B,), on the device where it was; does not wait for a device.
@@ -24,7 +27,8 @@ def as_group_ids(values: Any, name: str = "groups") -> Tensor:
         name: what a message calls the values.
     Raises:
         TypeError: the values are text, truth values, fractions or nothing.
-        ValueError: a sample has several values.
+        ValueError: a sample has several values, or one that int64 cannot hold, as -1 made unsigned is; a tensor on
+            another device than the host is not looked at.
 
     >>> as_group_ids(torch.tensor([[1], [0]], dtype=torch.uint8)), as_group_ids([torch.tensor(2), torch.tensor([0])])
     (tensor([1, 0]), tensor([2, 0]))
@@ -32,6 +36,10 @@ def as_group_ids(values: Any, name: str = "groups") -> Tensor:
     ids = as_plain(values) if isinstance(values, Tensor) else _from_container(values, name)
     if ids.dtype != torch.int64:
         check_group_type(ids)
+        if ids.dtype == torch.uint64 and ids.device.type == "cpu":
+            numbers = ids.numpy()
+            if (outside := numbers[numbers > _HIGHEST]).size:
+                raise _too_large(name, outside.tolist())
         ids = ids.long()
     if ids.ndim == 1:
         return ids
@@ -57,7 +65,7 @@ def _holds_one_value(part: Any) -> bool:
 
 def _from_container(values: Any, name: str) -> Tensor:
     if isinstance(values, np.ndarray) and values.dtype.kind in "biufc":
-        return torch.from_numpy(values.astype(np.int64) if values.dtype.kind in "iu" else values)
+        return torch.from_numpy(values.astype(_WIDEST.get(values.dtype.kind, values.dtype)))
     if isinstance(values, str | bytes) or not isinstance(values, Sequence | np.ndarray):
         values = [values]
     elif isinstance(values, np.ndarray):
@@ -67,6 +75,8 @@ def _from_container(values: Any, name: str) -> Tensor:
     ids = [as_integer(_alone(value)) for value in values]
     bad = [value for value, number in zip(values, ids, strict=True) if number is None]
     if not bad:
+        if outside := [number for number in ids if number is not None and not _LOWEST <= number <= _HIGHEST]:
+            raise _too_large(name, outside)
         return torch.tensor(ids, dtype=torch.int64)
     first = _alone(bad[0])
     if isinstance(first, str | bytes):
@@ -79,6 +89,13 @@ def _from_container(values: Any, name: str) -> Tensor:
     raise TypeError(
         f"{name} must be an integer tensor, got {kind} ({len(bad)} of {len(values)} samples). Encode site names as "
         "integers 0..K-1, -1 for unknown."
+    )
+
+
+def _too_large(name: str, values: Sequence[int]) -> ValueError:
+    return ValueError(
+        f"{name} holds {values[0]} ({len(values)} samples), which no int64 holds. Ids lie in 0..K-1; -1, for unknown, "
+        "needs a signed type from the beginning."
     )
 
 

@@ -18,7 +18,7 @@ def of_sample(cells: Tensor, groups: Tensor) -> Tensor:
     >>> of_sample(torch.tensor([[1.0, 2.0]]), torch.tensor([1, -1])).tolist()
     [[2.0], [0.0]]
     """
-    return F.pad(cells, (1, 0))[:, groups + 1].t()
+    return F.pad(cells, (0, 1)).t()[groups]  # -1 takes the last row, the zeros
 
 
 def dot(coefficients: Tensor, groups: Tensor, terms: Tensor, *, is_bounded: bool) -> Tensor:
@@ -27,13 +27,13 @@ def dot(coefficients: Tensor, groups: Tensor, terms: Tensor, *, is_bounded: bool
     Args:
         coefficients: by event and group, (C, K).
         groups: (B,), int64, -1 for unknown.
-        terms: (B, C).
+        terms: (B, C), floating.
         is_bounded: whether every term is finite; otherwise an infinite one of weight 0 is kept from becoming NaN.
     """
     weights = of_sample(coefficients, groups)
     if not is_bounded:
         terms = torch.where(weights == 0, 0, terms)
-    return (weights * terms).sum()
+    return torch.dot(weights.to(terms.dtype).flatten(), terms.flatten())
 
 
 def with_moving_weights(terms: Tensor, weights: Tensor, means: Tensor, groups: Tensor) -> Tensor:

@@ -35,12 +35,19 @@ def confusion_by_group(
         )
     _check_classes("labels", labels, num_classes)
     _check_classes("predictions", predictions, num_classes)
-    if groups.dtype != torch.int64 or not _lies_within(groups, -1, num_groups - 1):
+    if groups.dtype != torch.int64:
         check_groups(groups, num_groups)
-    # Group -1 lands in the first block, which is cut off: no sample needs to be picked out.
-    cells = torch.add(labels, groups.long(), alpha=num_classes).add_(num_classes).mul_(num_classes).add_(predictions)
-    counts = torch.bincount(cells, minlength=(num_groups + 1) * num_classes**2)
-    return counts.view(num_groups + 1, num_classes, num_classes)[1:]
+        groups = groups.long()
+    smallest, largest = _extremes(groups)
+    if smallest < -1 or largest >= num_groups:
+        check_groups(groups, num_groups)
+    # Two passes over the samples. Group -1 lands in a block of its own before the others, which is cut off.
+    cells = torch.add(predictions, groups, alpha=num_classes**2).add_(labels, alpha=num_classes)
+    num_blocks = num_groups
+    if smallest < 0:
+        cells, num_blocks = cells.add_(num_classes**2), num_groups + 1
+    counts = torch.bincount(cells, minlength=num_blocks * num_classes**2)
+    return counts.view(num_blocks, num_classes, num_classes)[num_blocks - num_groups :]
 
 
 def _check_classes(name: str, values: Tensor, num_classes: int) -> None:
@@ -48,15 +55,17 @@ def _check_classes(name: str, values: Tensor, num_classes: int) -> None:
         raise ValueError(
             f"{name} must be class indices, got {values.dtype}; decide on a class first (argmax, threshold)."
         )
-    if not _lies_within(values, 0, num_classes - 1):
+    smallest, largest = _extremes(values)
+    if smallest < 0 or largest >= num_classes:
         outside = values[(values < 0) | (values >= num_classes)]
         raise ValueError(
             f"{name} must lie in 0..{num_classes - 1}; found {int(outside[0])} ({outside.numel()} of {values.numel()})."
         )
 
 
-def _lies_within(values: Tensor, low: int, high: int) -> bool:
+def _extremes(values: Tensor) -> tuple[int, int]:
+    """Smallest and largest value; 0 and 0 where none can be out of range."""
     if values.numel() == 0 or values.dtype == torch.bool:
-        return True
-    smallest, largest = torch.aminmax(values)
-    return bool((smallest >= low) & (largest <= high))
+        return 0, 0
+    smallest, largest = torch.stack(torch.aminmax(values)).tolist()
+    return smallest, largest

@@ -78,15 +78,15 @@ def group_report(counts: Tensor) -> GroupReport:
     misses, alarms = with_label - hits, with_prediction - hits
     without_label = samples[:, None] - with_label
 
-    fnr, fpr = _ratio(misses, with_label), _ratio(alarms, without_label)
-    fdr, selection_rate = _ratio(alarms, with_prediction), _ratio(with_prediction, samples[:, None])
+    wrong = torch.stack([misses, alarms, alarms, with_prediction])
+    rates = _ratio(wrong, torch.stack([with_label, without_label, with_prediction, samples[:, None].expand_as(hits)]))
     error = _ratio(misses.sum(dim=1), samples)
     fnr_of, fpr_of = torch.stack([misses, with_label], dim=-1), torch.stack([alarms, without_label], dim=-1)
-    balanced_error = float(fnr.nanmean())  # a cell's error is the miss rate of its own label
+    balanced_error = float(rates[0].nanmean())  # a cell's error is the miss rate of its own label
     if counts.shape[1] == 2:
-        fnr, fpr, fdr, selection_rate = (rate[:, 1] for rate in (fnr, fpr, fdr, selection_rate))
-        fnr_of, fpr_of = fnr_of[:, 1], fpr_of[:, 1]
-    deo, fpr_gap = _largest_gap(fnr), _largest_gap(fpr)
+        rates, fnr_of, fpr_of = rates[..., 1], fnr_of[:, 1], fpr_of[:, 1]
+    fnr, fpr, fdr, selection_rate = rates
+    deo, fpr_gap, fdr_gap, selection_gap = _largest_gaps(rates)
     return GroupReport(
         samples=samples,
         error=error,
@@ -101,10 +101,10 @@ def group_report(counts: Tensor) -> GroupReport:
         deo=deo,
         fpr_gap=fpr_gap,
         eodds_gap=max((gap for gap in (deo, fpr_gap) if gap == gap), default=float("nan")),
-        ddp=_largest_gap(error),
-        selection_gap=_largest_gap(selection_rate),
-        fdr_gap=_largest_gap(fdr),
-        worst_group_error=float(_fill(error, -1).max()) if samples.any() else float("nan"),
+        ddp=_largest_gaps(error[None])[0],
+        selection_gap=selection_gap,
+        fdr_gap=fdr_gap,
+        worst_group_error=max((rate for rate in error.tolist() if rate == rate), default=float("nan")),
     )
 
 
@@ -112,13 +112,17 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(whole > 0, part.double() / whole, torch.nan)
 
 
-def _largest_gap(rates: Tensor) -> float:
-    """Largest minus smallest rate over the groups that have one; over classes, the largest such gap."""
-    rates = rates.view(len(rates), -1)
-    gaps = _fill(rates, -torch.inf).amax(dim=0) - _fill(rates, torch.inf).amin(dim=0)
-    gaps = gaps[(~rates.isnan()).sum(dim=0) > 1]
-    return float(gaps.max()) if gaps.numel() else float("nan")
+def _largest_gaps(rates: Tensor) -> list[float]:
+    """Largest minus smallest rate over the groups that have one; over classes, the largest such gap.
 
-
-def _fill(rates: Tensor, value: float) -> Tensor:
-    return torch.where(rates.isnan(), value, rates)
+    Args:
+        rates: of several kinds, (M, K) or (M, K, C).
+    Returns:
+        one gap of each kind; NaN where fewer than two groups have a rate.
+    """
+    rates = rates.view(*rates.shape[:2], -1)
+    is_known = ~rates.isnan()
+    highest = torch.where(is_known, rates, -torch.inf).amax(dim=1)
+    lowest = torch.where(is_known, rates, torch.inf).amin(dim=1)
+    gaps = torch.where(is_known.sum(dim=1) > 1, highest - lowest, -torch.inf).amax(dim=1)
+    return [gap if gap >= 0 else float("nan") for gap in gaps.tolist()]

@@ -11,11 +11,11 @@ from typing import Any
 from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 
-from fairpool.data.checks import MAX_SITES, check_spellings
+from fairpool.data.checks import MAX_SITES, check_spellings, is_empty
 from fairpool.data.ids import as_integer
 from fairpool.data.vocabulary import UNKNOWN, SiteVocabulary
 from fairpool.errors import DataError
-from fairpool.transforms.site_transform import is_empty, name_item
+from fairpool.transforms.site_transform import name_item
 from fairpool.whole_file import write_whole
 
 __all__ = ["EncodeGroupsd"]

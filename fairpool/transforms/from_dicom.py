@@ -6,14 +6,10 @@ from typing import Any
 
 from monai.config.type_definitions import KeysCollection
 
-from fairpool.data.headers import find_tag, read_dicom_header
-from fairpool.errors import DataError
-from fairpool.transforms.device_values import combine_values, refuse_identifying, spell_number
-from fairpool.transforms.site_transform import SiteTransform, is_empty
+from fairpool.data.site_sources import HeaderSites
+from fairpool.transforms.site_transform import SiteTransform
 
 __all__ = ["SiteFromDicomd"]
-
-_PREAMBLE = 128
 
 
 class SiteFromDicomd(SiteTransform):
@@ -70,46 +66,12 @@ class SiteFromDicomd(SiteTransform):
             pseudonymize=pseudonymize,
             allow_missing_keys=allow_missing_keys,
         )
-        refuse_identifying(elements, "element")
-        self.elements = tuple(elements)
-        self._names = {element: _keyword(element) for element in self.elements}
+        self._source = HeaderSites(elements)
 
     def find_site(self, item: Mapping[Hashable, Any], path: str) -> str | None:
         """The spelt and combined elements of the file; None where it has none of them."""
-        header = read_dicom_header(_first_file(path), self.elements)
-        return combine_values([self._spell(element, header[element]) for element in self.elements], self.spelling)
+        return self._source.find(path, self.spelling)
 
     def explain_missing(self) -> str:
         """See `SiteTransform.explain_missing`."""
-        return f'its header has no {" and no ".join(self.elements)}. Take another element, or pass missing="unknown"'
-
-    def _spell(self, element: str, text: str | None) -> str | None:
-        values = [value for value in (text or "").split("\\") if not is_empty(value)]
-        return "+".join(spell_number(value, self._names[element]) for value in values) or None
-
-
-def _keyword(element: str) -> str:
-    from pydicom.datadict import keyword_for_tag
-
-    return keyword_for_tag(find_tag(element)) or element
-
-
-def _first_file(path: str) -> str:
-    """The file itself, or of a folder the first that is DICOM; DICOMDIR, the index of a medium, is none."""
-    if not os.path.isdir(path):
-        return path
-    reason = "the folder holds no DICOM file. Name the folder of one series"
-    try:
-        names = sorted(entry.name for entry in os.scandir(path) if entry.is_file())
-        for name in names:
-            file = os.path.join(path, name)
-            if name.upper() != "DICOMDIR" and _is_dicom(file):
-                return file
-    except OSError as error:
-        reason = f"the folder cannot be read ({error.strerror or 'damaged'})"
-    raise DataError(reason)  # outside `except`: the cause quotes the path
-
-
-def _is_dicom(file: str) -> bool:
-    with open(file, "rb") as handle:
-        return handle.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
+        return self._source.explain_missing()

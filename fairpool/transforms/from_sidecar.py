@@ -6,8 +6,7 @@ from typing import Any
 
 from monai.config.type_definitions import KeysCollection
 
-from fairpool.data.sidecars import Sidecars
-from fairpool.transforms.device_values import combine_values, refuse_identifying, spell_number
+from fairpool.data.site_sources import SidecarSites
 from fairpool.transforms.site_transform import SiteTransform
 
 __all__ = ["SiteFromSidecard"]
@@ -68,28 +67,12 @@ class SiteFromSidecard(SiteTransform):
             pseudonymize=pseudonymize,
             allow_missing_keys=allow_missing_keys,
         )
-        refuse_identifying(fields, "field")
-        self.fields = tuple(fields)
-        self.root_dir = root_dir
-        self._sidecars = Sidecars(self.fields, root_dir)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without what was read: a worker process reads the sidecars of its own images."""
-        return self.__dict__ | {"_sidecars": Sidecars(self.fields, self.root_dir)}
+        self._source = SidecarSites(fields, root_dir)
 
     def find_site(self, item: Mapping[Hashable, Any], path: str) -> str | None:
         """The spelt and combined fields of the image; None where it has none of them."""
-        found = self._sidecars.find(path)
-        values = [found[field] for field in self.fields]
-        spelt = [
-            None if value is None else "+".join(spell_number(part, field) for part in value.split("+"))
-            for field, value in zip(self.fields, values, strict=True)
-        ]
-        return combine_values(spelt, self.spelling)
+        return self._source.find(path, self.spelling)
 
     def explain_missing(self) -> str:
         """See `SiteTransform.explain_missing`."""
-        return (
-            f"neither its sidecars nor participants.tsv have {' or '.join(self.fields)}. Take another field, or pass "
-            'missing="unknown"'
-        )
+        return self._source.explain_missing()

@@ -5,19 +5,18 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-import pandas as pd
 from monai.config.type_definitions import KeysCollection
 
-from fairpool.data.checks import check_spellings, is_missing, list_rows
 from fairpool.data.ids import as_integer
-from fairpool.data.table_text import read_table
-from fairpool.errors import DataError
-from fairpool.transforms.from_path import path_below
+from fairpool.data.path_names import path_below, strip_ending
+from fairpool.data.scan.joins import TableJoin
+from fairpool.data.site_sources import TableSites
 from fairpool.transforms.site_transform import SiteTransform, name_item
 
 __all__ = ["SiteFromTabled"]
 
-_ENDINGS = (".nii.gz", ".tar.gz")
+_ON = {"name": "file", "stem": "file", "path": "path", "patient": "patient", "study": "study"}
+"""By which rule a table's keys are compared; other items are compared as they are."""
 
 
 class SiteFromTabled(SiteTransform):
@@ -33,7 +32,9 @@ class SiteFromTabled(SiteTransform):
         key_from: what of an item is looked up: "name", the name of its file, with or without the ending; "stem", the
             name without it; "path", the path below ``root_dir`` (or the item "path", where there is one); or another
             item, such as "patient". None is the item that is called as the column ``on``. Text and numbers are compared
-            as text: "007" is not "7".
+            as text: "007" is not "7"; but a table may call the patient "sub-01" "01", and the study "ses-1" "1". Files
+            of one name in several folders have one site by "name" and "stem": where they are of several patients, take
+            "path".
         root_dir: folder of the data, for ``key_from="path"``.
         site_key: the item that takes the site.
         missing: what becomes of an item without its row, or whose row has an empty site.
@@ -83,42 +84,31 @@ class SiteFromTabled(SiteTransform):
         )
         if not isinstance(table, str | os.PathLike):
             raise TypeError(f"table must be the path of a table, got {type(table).__name__}.")
-        self.table = table
-        self.on, self.site_column = on, site_column
         self.key_from = on if key_from is None else key_from
         self.root_dir = root_dir
-        self._sites: dict[str, str | None] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the table: a worker process gets the transform, and reads the table for itself."""
-        return self.__dict__ | {"_sites": None}
+        self._source = TableSites(TableJoin(table, site_column, on, _ON.get(self.key_from)), self.spelling)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with its site added; the item given is not changed."""
-        if self._sites is None:
-            self._sites = self._read()  # outside find_site: a fault of the table is no fault of the item
+        self._source.read()  # outside find_site: a fault of the table is no fault of the item
         return super().__call__(data)
 
     def find_site(self, item: Mapping[Hashable, Any], path: str) -> str | None:
         """The spelt site of the row that fits; None where there is no row, or no site in it."""
-        sites = self._sites or {}
-        return next((sites[key] for key in self._keys_of(item, path) if key in sites), None)
+        return self._source.find(self._name_of(item, path))
 
     def explain_missing(self) -> str:
         """See `SiteTransform.explain_missing`."""
-        return (
-            f'no row of the table, or none with a site, has its {self.key_from} in column "{self.on}". Add the row, '
-            'compare the spelling (007 is not 7), or pass missing="unknown"'
-        )
+        return self._source.explain_missing(self.key_from)
 
-    def _keys_of(self, item: Mapping[Hashable, Any], path: str) -> list[str]:
+    def _name_of(self, item: Mapping[Hashable, Any], path: str) -> str:
         name = PurePath(path).name
         if self.key_from == "name":
-            return [name, _stem(name)]
+            return name
         if self.key_from == "stem":
-            return [_stem(name)]
+            return strip_ending(name)
         if self.key_from == "path" and self.key_from not in item:
-            return [path_below(path, self.root_dir)]
+            return path_below(path, self.root_dir)
         if self.key_from not in item:
             raise KeyError(
                 f'{name_item(item)}the item has no "{self.key_from}", by which the table is searched. Attach it before '
@@ -131,55 +121,4 @@ class SiteFromTabled(SiteTransform):
                 f'{name_item(item)}"{self.key_from}", by which the table is searched, must be text or a whole '
                 f"number, got {type(value).__name__}."
             )
-        return [(value if number is None else str(number)).strip()]
-
-    def _read(self) -> dict[str, str | None]:
-        table = read_table(self.table)
-        table.index = pd.RangeIndex(1, len(table) + 1)
-        for column in (self.on, self.site_column):
-            if column not in table:
-                raise DataError(
-                    f'the table of sites has no column "{column}"; it has {", ".join(table.columns)}. Name the right '
-                    "one"
-                )
-        keys = table[self.on].str.strip()
-        nameless = is_missing(keys)
-        if nameless.any():
-            raise DataError(
-                f'the table of sites has {int(nameless.sum())} rows without "{self.on}" '
-                f"({list_rows(table.index[nameless])}). Fill the column or drop the rows"
-            )
-        if self.key_from == "path":
-            keys = keys.str.replace("\\", "/").str.removeprefix("./")
-        sites = table[self.site_column][~is_missing(table[self.site_column])]
-        spelt = {text: self.spelling.canonical(text) for text in sites.unique()}
-        self._check_spellings(sites.map(spelt))
-        shown = {text: self.spelling(text) for text in spelt}
-        found = table[self.site_column].map(shown)
-        unlike = found.fillna("").groupby(keys).transform("nunique") > 1
-        if unlike.any():
-            names = ", ".join(f'"{name}"' for name in found[unlike].fillna("").unique()[:5])
-            raise DataError(
-                f'the table of sites gives one "{self.on}" several sites ({list_rows(table.index[unlike])}: {names}). '
-                "Leave one of them, pass normalize=True, or look up the file instead"
-            )
-        return {key: site if isinstance(site, str) else None for key, site in zip(keys, found, strict=True)}
-
-    def _check_spellings(self, sites: "pd.Series[str]") -> None:
-        if self.spelling.pseudonyms is None:
-            check_spellings(sites, f'the table of sites, column "{self.site_column}",')
-            return
-        reason = None
-        try:
-            check_spellings(sites, "the table")
-        except DataError:
-            reason = (  # confidential names stay out of it
-                f'the table of sites, column "{self.site_column}", spells a site in several ways. Pass normalize=True'
-            )
-        if reason:
-            raise DataError(reason)
-
-
-def _stem(name: str) -> str:
-    ending = next((ending for ending in _ENDINGS if name.lower().endswith(ending)), PurePath(name).suffix)
-    return name[: len(name) - len(ending)] if ending else name
+        return value if number is None else str(number)

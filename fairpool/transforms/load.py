@@ -1,21 +1,18 @@
 """The MONAI transform that reads radiographs."""
 
 import os
-from collections.abc import Hashable, Mapping
-from typing import Any
 
-import torch
+import numpy as np
 from monai.config.type_definitions import KeysCollection
-from monai.transforms.transform import MapTransform
+from numpy.typing import NDArray
 
 from fairpool.data.image_cache import ImageCache
-from fairpool.data.items import name_row
-from fairpool.errors import DataError
+from fairpool.transforms.load_path import LoadPathd
 
 __all__ = ["LoadRadiographd"]
 
 
-class LoadRadiographd(MapTransform):
+class LoadRadiographd(LoadPathd):
     """Replaces a path by a reduced greyscale image.
 
     The image is a plain float32 tensor in [0, 1] of shape (1, size, size): channel, HEIGHT, WIDTH, row 0 at the top,
@@ -58,17 +55,6 @@ class LoadRadiographd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.cache = ImageCache(cache_dir, size, value_range=value_range, strict=strict, nan=nan, frame=frame)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with each path replaced by its image; the item given is not changed."""
-        item = dict(data)
-        for key in self.key_iterator(item):
-            if not isinstance(item[key], str | os.PathLike):
-                raise TypeError(
-                    f'{name_row(item)}"{key}" must hold the path of one file, got {type(item[key]).__name__}.'
-                )
-            try:
-                image = self.cache.load(item[key])
-            except DataError as error:
-                raise DataError(f"{name_row(item)}{error}") from error
-            item[key] = torch.from_numpy(image.pixels)[None]
-        return item
+    def read(self, path: str | os.PathLike[str]) -> NDArray[np.float32]:
+        """The reduced image of one file, (1, size, size)."""
+        return self.cache.load(path).pixels[None]

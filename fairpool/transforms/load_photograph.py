@@ -1,22 +1,20 @@
 """The MONAI transform that reads photographs."""
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import torch
+import numpy as np
 from monai.config.type_definitions import KeysCollection
-from monai.transforms.transform import MapTransform
+from numpy.typing import NDArray
 
-from fairpool.data.items import name_row
 from fairpool.data.photograph import FITS, height_and_width, read_photograph
 from fairpool.data.pixels import MAX_PIXELS
-from fairpool.errors import DataError
+from fairpool.transforms.load_path import LoadPathd
 
 __all__ = ["LoadPhotographd"]
 
 
-class LoadPhotographd(MapTransform):
+class LoadPhotographd(LoadPathd):
     """Replaces a path by a reduced colour image.
 
     The image is a plain float32 tensor in [0, 1] of shape (3, height, width): red, green, blue; row 0 at the top. That
@@ -57,17 +55,6 @@ class LoadPhotographd(MapTransform):
         self.fit = fit
         self.max_pixels = max_pixels
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with each path replaced by its image; the item given is not changed."""
-        item = dict(data)
-        for key in self.key_iterator(item):
-            if not isinstance(item[key], str | os.PathLike):
-                raise TypeError(
-                    f'{name_row(item)}"{key}" must hold the path of one file, got {type(item[key]).__name__}.'
-                )
-            try:
-                image = read_photograph(item[key], self.size, fit=self.fit, max_pixels=self.max_pixels)
-            except DataError as error:
-                raise DataError(f"{name_row(item)}{error}") from error
-            item[key] = torch.from_numpy(image.pixels)
-        return item
+    def read(self, path: str | os.PathLike[str]) -> NDArray[np.float32]:
+        """The reduced image of one file, (3, height, width)."""
+        return read_photograph(path, self.size, fit=self.fit, max_pixels=self.max_pixels).pixels

@@ -9,13 +9,12 @@ import torch
 from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 
-from fairpool.data.checks import _MISSING
 from fairpool.data.items import name_row
 from fairpool.data.pseudonyms import Pseudonyms, read_or_make_key
 from fairpool.data.spelling import SiteSpelling
 from fairpool.errors import DataError
 
-__all__ = ["SiteTransform", "is_empty", "name_item"]
+__all__ = ["SiteTransform", "name_item"]
 
 
 class SiteTransform(MapTransform, ABC):
@@ -115,15 +114,6 @@ class SiteTransform(MapTransform, ABC):
                 )
             paths += map(os.fspath, value)
         return paths
-
-
-def is_empty(text: str | None) -> bool:
-    """Whether a text is nothing, or what R, pandas and spreadsheets write for nothing.
-
-    >>> is_empty(None), is_empty(" n/a "), is_empty("bern")
-    (True, True, False)
-    """
-    return text is None or text.strip().lower() in _MISSING
 
 
 def name_item(item: Mapping[Hashable, Any]) -> str:

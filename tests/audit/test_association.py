@@ -1,5 +1,7 @@
 """Association of two columns, against scipy and scikit-learn, and the coverage of its interval by simulation."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import entropy
@@ -24,9 +26,11 @@ def draw(prevalences, images, rng, *, per_patient=1, alike=0.0):
     return sites, labels, patients
 
 
-@pytest.mark.parametrize("shape", [(2, 2), (4, 2), (3, 5)])
-def test_v_is_scipys(shape):
-    table = np.random.default_rng(1).integers(1, 40, shape)
+@pytest.mark.parametrize("shape", [(2, 2), (4, 2), (3, 5), (30, 40)])
+def test_v_is_scipys_also_where_most_cells_are_empty(shape):
+    rng = np.random.default_rng(1)
+    table = rng.integers(1, 40, shape) if max(shape) < 30 else np.eye(*shape, dtype=int) + (rng.random(shape) < 0.1)
+    table[0] += 1  # no column is empty
     assert cramers_v(table) == pytest.approx(scipy_association(table, method="cramer"))
 
 
@@ -93,6 +97,75 @@ def test_names_of_the_values_do_not_matter():
     assert measure_association(names, labels, patients).low == pytest.approx(
         measure_association(sites, labels, patients).low, abs=0.02
     )
+
+
+def of_sites_and_scanners(number, noise, patients, rng, *, per_patient=1):
+    """Each site has a scanner of its own; a share of the patients is examined on any of them, in all images alike."""
+    sites = rng.integers(0, number, patients)
+    scanners = np.where(rng.random(patients) < noise, rng.integers(0, number, patients), sites)
+    return [np.repeat(column, per_patient).tolist() for column in (sites, scanners, np.arange(patients))]
+
+
+def true_v(number, noise):
+    return scipy_association(
+        np.rint(1e7 * ((1 - noise) * np.eye(number) + noise / number) / number).astype(int), "cramer"
+    )
+
+
+def test_memory_goes_with_the_images_not_with_sites_times_scanners():
+    rng = np.random.default_rng(8)
+    columns = [rng.integers(0, number, 20_000).tolist() for number in (100, 600)]
+    tracemalloc.start()
+    try:
+        found = measure_association(*columns, range(20_000), resamples=200)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.low == 0  # drawn independently
+    assert peak < 150e6  # the 200 tables alone would be 96 MB, with their expectations 480
+
+
+def test_the_interval_does_not_depend_on_how_many_resamples_are_held_at_once(monkeypatch):
+    columns = of_sites_and_scanners(6, 0.5, 60, np.random.default_rng(9), per_patient=2)
+    whole = measure_association(*columns)
+    monkeypatch.setattr("fairpool.audit.association._CELLS_AT_ONCE", 500)
+    assert measure_association(*columns) == whole
+
+
+def test_of_twenty_sites_and_scanners_the_design_effect_of_four_like_images_is_four():
+    found = measure_association(*of_sites_and_scanners(20, 1.0, 200, np.random.default_rng(10), per_patient=4))
+    assert found.design_effect == pytest.approx(4, rel=0.1)
+
+
+def test_four_like_images_a_patient_make_no_association_of_independent_sites_and_scanners():
+    rng = np.random.default_rng(11)
+    drawn = (of_sites_and_scanners(20, 1.0, 200, rng, per_patient=4) for _ in range(100))
+    assert sum(measure_association(*columns, resamples=200).low > 0 for columns in drawn) <= 7
+
+
+def test_where_the_bootstrap_decides_v_lies_above_the_interval_now_and_then_and_seldom():
+    # A shift by the bias alone would never have it there: the interval would be a fifth too long.
+    rng, true = np.random.default_rng(12), true_v(10, 0.5)
+    drawn = (of_sites_and_scanners(10, 0.5, 100, rng) for _ in range(200))
+    above = sum(measure_association(*columns, resamples=200).high < true for columns in drawn)
+    assert 3 <= above <= 18
+
+
+SCANNERS = [(20, 0.1, 200, 1), (20, 0.3, 150, 4), (10, 0.5, 100, 4), (20, 0.9, 200, 4)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "noise", "patients", "per_patient"), SCANNERS)
+def test_the_interval_of_sites_and_scanners_holds_the_true_v_in_at_least_90_percent(
+    number, noise, patients, per_patient
+):
+    rng, true, held, trials = np.random.default_rng(6), true_v(number, noise), 0, 300
+    for trial in range(trials):
+        columns = of_sites_and_scanners(number, noise, patients, rng, per_patient=per_patient)
+        found = measure_association(*columns, resamples=300, seed=trial)
+        held += found.low <= true <= found.high
+    print(f"V {true:.2f}: {100 * held / trials:.1f} %")
+    assert held / trials >= 0.9
 
 
 SETTINGS = [

@@ -77,6 +77,36 @@ def test_the_middle_slice_of_the_third_axis_is_taken(tmp_path, volume):
     assert np.array_equal(read_middle_slice(series, 40), square)
 
 
+def test_volumes_that_differ_outside_the_middle_slice_are_no_copies(tmp_path, volume):
+    other = volume.copy()
+    other[0, 0, 0] = 5
+    paths = [write_volume(tmp_path / "a.nii", volume), write_volume(tmp_path / "b.nii", other)]
+    found = pass_over_images([*paths, write_volume(tmp_path / "c.nii.gz", volume)], cache_dir=None)
+    first, second, packed = found.hashes["pixel_hash"]
+    assert first == packed != second
+    assert found.hashes["perceptual_hash"].nunique() == 1
+
+
+def test_a_volume_too_large_to_be_hashed_is_audited_all_the_same(tmp_path, volume, monkeypatch):
+    monkeypatch.setattr("fairpool.audit.image_pass.MAX_HASHED", 100)
+    path = write_volume(tmp_path / "a.nii", volume)
+    for found in (
+        pass_over_images([path], cache_dir=None),
+        pass_over_images([path], cache_dir=None, hash_pixels=False),
+    ):
+        assert found.faults == {}
+        assert np.isfinite(found.statistics.to_numpy()).all()
+        assert found.hashes.to_numpy().tolist() == [["", ""]]
+
+
+def test_the_slice_of_a_colour_volume_leaves_out_the_opacity(tmp_path):
+    volume = np.zeros((8, 8, 3), [("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
+    volume["R"][4:], volume["A"][:4] = 255, 255
+    square = read_middle_slice(write_volume(tmp_path / "a.nii", volume), 8)
+    assert square[:3].max() == 0
+    assert square[5:].min() == 1
+
+
 @pytest.mark.parametrize("fill", [0.0, np.nan, np.inf])
 def test_a_slice_of_one_value_is_black_or_refused(tmp_path, fill):
     path = write_volume(tmp_path / "a.nii", np.full((8, 8, 3), fill, np.float32))

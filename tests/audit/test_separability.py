@@ -61,6 +61,17 @@ def test_copies_of_patients_are_not_recognised_by_their_image():
     assert measure(features, classes.tolist(), patients=patients).auc < 0.8
 
 
+def test_among_equals_scores_of_two_folds_are_not_compared():
+    # All but one image have one value, so each fold has one score: the share of "b" in the others, which is low where
+    # the fold's own is high, as in those with one of the three large patients. Within a fold nothing is told.
+    sizes = [60] * 3 + [1] * 27 + [5] * 30
+    patients = np.repeat(np.arange(60), sizes)
+    classes = np.where(patients < 30, "b", "a")
+    column = np.where(np.arange(len(patients)) == len(patients) - 1, "rare", "usual")
+    found = measure({"vendor": column}, classes.tolist(), patients=patients, kind="table")
+    assert found.auc_within == pytest.approx(0.5, abs=0.02)
+
+
 def test_text_and_missing_values_are_features():
     site = ["a", "b"] * 50
     table = {"vendor": [None if s == "a" else "GE" for s in site], "age": [np.nan] * 100}

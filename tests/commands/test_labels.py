@@ -38,27 +38,30 @@ def done(app, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         result = CliRunner().invoke(app, ["celeba", *options])
-    assert result.exit_code == 0, result.output
-    return folder, result.output
+        assert result.exit_code == 0, result.output
+        (place,) = (folder / "out").glob("*/labels.csv")
+        other = CliRunner().invoke(app, ["celeba", *options, "--eta", "0.5", "--epochs", "1"])
+        assert other.exit_code == 0, other.output
+    return folder, place.parent, result.output
 
 
 @pytest.mark.slow
 def test_the_terminal_says_how_many_labels_were_selected(done):
-    _, output = done
+    *_, output = done
     assert "of 39 labels selected" in output
 
 
 @pytest.mark.slow
 def test_the_files_hold_every_label_and_agree(done):
-    folder, _ = done
-    table = pd.read_csv(folder / "out" / "labels.csv")
-    content = json.loads((folder / "out" / "labels.json").read_text())
+    folder, place, _ = done
+    table = pd.read_csv(place / "labels.csv")
+    content = json.loads((place / "labels.json").read_text())
     assert len(content["labels"]) == len(table)
     plain = table[table["method"] == "unconstrained"]
     assert plain["target"].nunique() == 39
     assert "Male" not in set(plain["target"])
     assert content["settings"]["pixels"] == 8
-    assert (folder / "out" / "labels.png").read_bytes().startswith(b"\x89PNG")
+    assert (place / "labels.png").read_bytes().startswith(b"\x89PNG")
     assert str(folder) not in json.dumps(content)
 
 
@@ -66,11 +69,12 @@ def test_the_files_hold_every_label_and_agree(done):
 def test_every_label_and_method_is_a_flat_run(done):
     from mlflow import MlflowClient
 
-    folder, _ = done
+    folder, place, _ = done
     client = MlflowClient(f"sqlite:///{folder / 'out' / 'mlruns.db'}")
     experiment = client.get_experiment_by_name("celeba-labels")
-    runs = client.search_runs([experiment.experiment_id], max_results=200)
-    table = pd.read_csv(folder / "out" / "labels.csv")
+    of_study = f"tags.study = '{place.name}'"
+    runs = client.search_runs([experiment.experiment_id], of_study, max_results=200)
+    table = pd.read_csv(place / "labels.csv")
     wanted = {tuple(row) for row in table[["target", "protected", "method"]].drop_duplicates().to_numpy().tolist()}
     ones = [run for run in runs if run.data.tags["fairpool.kind"] == "run"]
     assert {
@@ -84,6 +88,38 @@ def test_every_label_and_method_is_a_flat_run(done):
     (summary,) = [run for run in runs if run.data.tags["fairpool.kind"] == "summary"]
     chosen = table[table["selected"]]["target"].nunique()
     assert summary.data.metrics["selected/Male"] == chosen > 0
+
+
+@pytest.mark.slow
+def test_a_search_with_other_settings_is_another_study_and_overwrites_nothing(done):
+    from mlflow import MlflowClient
+
+    folder, place, _ = done
+    settings = {
+        file.parent.name: json.loads(file.read_text())["settings"] for file in (folder / "out").glob("*/labels.json")
+    }
+    assert {(one["eta"], one["epochs"]) for one in settings.values()} == {(0.02, 3), (0.5, 1)}
+    assert settings[place.name]["eta"] == 0.02
+    client = MlflowClient(f"sqlite:///{folder / 'out' / 'mlruns.db'}")
+    experiment = client.get_experiment_by_name("celeba-labels")
+    runs = client.search_runs([experiment.experiment_id], max_results=500)
+    assert {(run.data.tags["study"], run.data.params["eta"]) for run in runs} == {
+        (study, str(one["eta"])) for study, one in settings.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("protected", "sentence"),
+    [
+        ("Male,Male", "--protected names an attribute twice, got Male,Male: name each attribute once."),
+        (",", '--protected names no attribute, got ",": name each attribute once'),
+    ],
+)
+def test_protected_attributes_are_named_once_each(app, tmp_path, protected, sentence):
+    result = CliRunner().invoke(app, ["celeba", "--protected", protected, "--output", str(tmp_path)])
+    assert result.exit_code == 2
+    assert sentence in result.output
+    assert "target" not in result.output
 
 
 def test_an_unknown_data_set_is_wrong_usage(app, tmp_path):

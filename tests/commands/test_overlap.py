@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from fairpool.commands.overlap import overlap
 from fairpool.data.synthetic_celeba import synthesize_celeba
+from fairpool.errors import CheckpointError
+from fairpool.evaluation import evaluate_checkpoint
 from fairpool.saliency.overlap import MapOverlap
 
 TINY = ["image_size=32", "block_inplanes=[4,8,8,8]", "batch_size=16", "num_workers=0", "cache_rate=1.0"]
@@ -67,11 +69,62 @@ def test_the_classifier_is_trained_for_the_protected_attribute_without_a_constra
 
 
 @pytest.mark.slow
+def test_the_classifier_is_no_run_of_the_studys_experiment_where_it_would_pass_for_the_baseline(done):
+    from fairpool.finished_runs import open_store, runs_of
+
+    folder, _ = done
+    client = open_store(f"sqlite:///{folder / 'out' / 'mlruns.db'}")
+    targets = {
+        name: sorted((row["method"], row["params/target"]) for row in runs_of(client, name).rows)
+        for name in ("celeba", "celeba-overlap")
+    }
+    assert targets == {
+        "celeba": [("fairalm", "Attractive"), ("unconstrained", "Attractive")],
+        "celeba-overlap": [("unconstrained", "Male")],
+    }
+
+
+def test_a_study_of_the_protected_attribute_itself_shares_no_run_with_the_classifier(tmp_path):
+    from fairpool.bundle import find_bundle
+    from fairpool.overlap_study import reference_study
+    from fairpool.study import Study
+
+    study = Study(find_bundle("celeba"), ("unconstrained",), 1, "equal_opportunity", (), {}, tmp_path, "sqlite:///x")
+    reference = reference_study(study)
+    plain = Study(
+        study.bundle, study.methods, 1, study.constraint, (), dict(reference.overrides), tmp_path, study.tracking_uri
+    )
+    assert (reference.experiment, plain.experiment) == ("celeba-overlap", "celeba")
+    assert reference.identity("d") != plain.identity("d")
+
+
+def test_a_setting_of_the_study_that_makes_no_sense_is_said_before_the_classifier_is_trained(app, tmp_path):
+    tree = synthesize_celeba(tmp_path / "tree", num_images=30)
+    options = ["--data", str(tree), "--output", str(tmp_path / "out"), "--epochs", "1", "--images", "12", *TINY]
+    result = CliRunner().invoke(app, ["celeba", *options, "target=Mail"])
+    assert isinstance(result.exception, ValueError)
+    assert 'no attribute "Mail" (did you mean "Male"?)' in str(result.exception)
+    assert not list((tmp_path / "out").rglob("model.pt"))
+
+
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing(done):
     _, (first, second) = done
     assert "was finished" not in first
     assert second.count("was finished") == 3
     assert "IoU" in second
+
+
+@pytest.mark.slow
+def test_a_model_of_faces_cannot_score_a_table_and_no_run_advises_it(done, tmp_path):
+    folder, outputs = done
+    assert not any("fairpool evaluate" in output for output in outputs)
+    table = tmp_path / "faces.csv"
+    table.write_text("image,site\na.png,male\n")
+    model = next((folder / "out").glob("*/fairalm-seed0/model.pt"))
+    with pytest.raises(CheckpointError, match='models of the pipeline "celeba" cannot score a table') as caught:
+        evaluate_checkpoint(model, table, columns={"label_column": None})
+    assert str(folder) not in str(caught.value)
 
 
 def test_a_pipeline_without_a_protected_attribute_is_wrong_usage(app, tmp_path):

@@ -47,15 +47,61 @@ def test_by_method_there_is_one_choice_for_each(small_study, tmp_path):
         assert choice["chosen"]["run_id"] in done.out
 
 
-def test_over_seeds_a_configuration_is_one_row(small_study, tmp_path):
-    done = select(small_study, "--over-seeds", "--method", "fairalm", "--json", tmp_path / "choice.json")
+def test_over_seeds_a_configuration_is_one_row_and_a_sweeps_lucky_run_is_not_compared(store, tmp_path):
+    place = {"store": store, "experiment": "over-seeds", "methods": ["fairalm"], "constraint": "equal_opportunity"}
+    for seed, error in ((0, 0.1), (1, 0.4)):
+        write_figures(**place, study="plan", seed=seed, eta=0.1, figures={"val/deo": 0.1, "test/error": error})
+    for number, eta in enumerate((0.1, 0.2, 0.3, 0.4)):  # the first repeats the plan's seed 0
+        write_figures(**place, study=f"trial{number}", eta=eta, figures={"val/deo": 0.01, "test/error": 0.99})
+    arguments = ["select", "over-seeds", "--by-method", "--output", store.folder, "--json", tmp_path / "choice.json"]
+    done = run_cli(*arguments, "--over-seeds")
     assert (done.status, done.err) == (0, "")
     (choice,) = json.loads((tmp_path / "choice.json").read_text(encoding="utf-8"))["choices"]
-    runs = [run for name, run in small_study.runs.items() if name.startswith("fairalm")]
-    assert choice["compared"] == 1
-    for figure, value in choice["test"].items():
-        assert value == pytest.approx(sum(run.data.metrics[f"test/{figure}"] for run in runs) / 2), figure
+    assert (choice["compared"], choice["chosen"]["study"]) == (4, "plan")
+    assert choice["test"]["error"] == pytest.approx(0.25)
     assert "mean over 2" in done.out
+    assert "fairalm-seed0 of study trial3: it lacks some of the 2 seeds compared" in done.out
+    assert "note: 1 run repeats a seed of the same configuration; of each seed the first run counts" in done.out
+    assert "favours a lucky seed" not in done.out
+    assert "single runs were compared, which favours a lucky seed" in run_cli(*arguments).out
+
+
+def test_runs_of_two_targets_are_not_compared_with_each_other(store, tmp_path):
+    place = {"store": store, "experiment": "two-targets", "constraint": "equal_opportunity", "pipeline": "celeba"}
+    faces = {"target": "Attractive", "protected": "Male"}
+    (fair,) = write_figures(**place, methods=["fairalm"], study="faces", figures={"val/deo": 0.2}, **faces)
+    gender = {"target": "Male", "protected": "Young"}
+    write_figures(**place, methods=["unconstrained"], study="gender", figures={"val/deo": 0.0}, **gender)
+    arguments = ["select", "two-targets", "--output", store.folder, "--json", tmp_path / "choice.json"]
+    done = run_cli(*arguments)
+    choices = json.loads((tmp_path / "choice.json").read_text(encoding="utf-8"))["choices"]
+    assert [choice["task"] for choice in choices] == ["Attractive, Male", "Male, Young"]
+    assert choices[0]["chosen"]["run_id"] == fair
+    assert "these runs are of 2 tasks (other data, another target), each with a choice of its own; --study" in done.out
+    assert [cells[-1] for cells in cells_of(done.out, "method")] == ["fairalm", "unconstrained"]  # a table each
+    assert done.out.index("Attractive, Male") < done.out.index("Male, Young")
+    done = run_cli(*arguments, "--study", "faces")
+    (choice,) = json.loads((tmp_path / "choice.json").read_text(encoding="utf-8"))["choices"]
+    assert (choice["task"], "tasks" in done.out) == (None, False)
+
+
+def test_a_method_of_silent_networks_has_no_choice_and_the_others_have(store, tmp_path):
+    place = {"store": store, "experiment": "silent", "constraint": "equal_opportunity"}
+    silent = {"val/deo": 0.0, "val/fnr/basel": 1.0, "val/fnr/bern": 1.0}
+    write_figures(**place, methods=["lagrangian"], figures=silent)
+    write_figures(**place, methods=["fairalm"], figures={"val/deo": 0.2, "val/fnr/basel": 0.3, "val/fnr/bern": 0.5})
+    arguments = ["select", "silent", "--output", store.folder, "--json", tmp_path / "choice.json"]
+    done = run_cli(*arguments)
+    assert "left out: lagrangian-seed0 of study abc: misses every positive at every site" in done.out
+    (choice,) = json.loads((tmp_path / "choice.json").read_text(encoding="utf-8"))["choices"]
+    assert choice["chosen"]["method"] == "fairalm"
+    done = run_cli(*arguments, "--by-method")
+    assert (done.status, done.err) == (0, "")
+    found = json.loads((tmp_path / "choice.json").read_text(encoding="utf-8"))
+    assert [choice["method"] for choice in found["choices"]] == ["fairalm"]
+    assert "no choice of lagrangian: none of 1 runs can be chosen: misses every positive" in done.out
+    assert len(found["no_choice"]) == 1
+    assert_one_sentence(run_cli(*arguments, "--method", "lagrangian"), 1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,8 +190,108 @@ def test_missing_images_are_counted_and_named_by_row(tree):
 
 def test_a_person_in_two_sections_is_refused(tree):
     rewrite(tree / "identity_CelebA.txt", set_cell(59, 1, "1"))
-    with pytest.raises(DataError, match="patients are in two sections: 1 in training and test"):
+    with pytest.raises(DataError, match=r"^1 persons of identity_CelebA.txt .* \(row 60 beside") as caught:
         pool_celeba(tree)
+    assert "exclude_rows=[60]. If the file is wrong, take identity_CelebA.txt away" in str(caught.value)
+    pool = pool_celeba(tree, exclude_rows=[60])
+    assert len(pool.records) == 59
+    assert "exclude_rows leaves out 1 rows" in pool.notes()
+    (tree / "identity_CelebA.txt").unlink()
+    assert len(pool_celeba(tree).records) == 60
+
+
+def test_of_a_person_in_two_sections_the_fewest_images_are_to_be_left_out(tree):
+    def change(lines):  # the persons' numbers: 1 has images 1 to 4 (training) and 59, 60 (test)
+        for number in (0, 1, 2, 3, 58, 59):
+            set_cell(number, 1, "1")(lines)
+
+    rewrite(tree / "identity_CelebA.txt", change)
+    with pytest.raises(DataError, match=r"\(rows 59, 60 beside .*: exclude_rows=\[59,60\]\."):
+        pool_celeba(tree)
+
+
+def spoil(tree, number, how):
+    """Replace an image by what is none."""
+    image = tree / "img_align_celeba" / f"{number:06d}.jpg"
+    image.unlink()
+    how(image)
+
+
+def link_to_a_secret(image):
+    secret = image.parent.parent.parent / "mueller.jpg"
+    secret.write_bytes(b"\xff\xd8\xff")
+    image.symlink_to(secret)
+
+
+@pytest.mark.parametrize(
+    ("how", "fault"),
+    [
+        (Path.touch, "the file is empty"),
+        (os.mkdir, "not a file but a folder or device, or a link that leads nowhere"),
+        (link_to_a_secret, "path leaves the data folder through a link"),
+        (
+            lambda image: image.symlink_to("nowhere.jpg"),
+            "not a file but a folder or device, or a link that leads nowhere",
+        ),
+        (
+            lambda image: image.symlink_to(image.name),
+            "the file cannot be looked at (Too many levels of symbolic links)",
+        ),
+    ],
+)
+def test_what_is_no_image_is_refused_before_anything_is_opened_and_can_be_left_out(tree, how, fault):
+    for number in (7, 59):
+        spoil(tree, number, how)
+    with pytest.raises(DataError) as caught:
+        pool_celeba(tree)
+    assert str(caught.value) == (
+        f"2 of 60 images cannot be used: row 7: {fault}; row 59: {fault}. Unpack img_align_celeba.zip again, or leave "
+        "them out: exclude_rows=[7,59]."
+    )
+    pool = pool_celeba(tree, exclude_rows=[59, 7])
+    assert set(pool.records["row"]) == set(range(1, 61)) - {7, 59}
+    assert "exclude_rows leaves out 2 rows" in pool.notes()
+
+
+def test_images_that_are_not_there_can_be_left_out(tree):
+    spoil(tree, 3, lambda image: None)
+    with pytest.raises(DataError, match=r"\(row 3\)\. .*: exclude_rows=\[3\]\.$"):
+        pool_celeba(tree)
+    assert len(pool_celeba(tree, exclude_rows=[3]).records) == 59
+
+
+def test_a_link_that_stays_in_the_data_folder_is_followed(tree):
+    (tree / "more").mkdir()
+    (tree / "img_align_celeba" / "000007.jpg").rename(tree / "more" / "a.jpg")
+    (tree / "img_align_celeba" / "000007.jpg").symlink_to("../more/a.jpg")
+    assert len(pool_celeba(tree).records) == 60
+
+
+def test_a_folder_of_images_that_is_a_link_out_of_the_data_folder_is_refused(tree, tmp_path):
+    (tree / "img_align_celeba").rename(tmp_path / "mueller")
+    (tree / "img_align_celeba").symlink_to(tmp_path / "mueller")
+    with pytest.raises(DataError, match="img_align_celeba leaves the data folder through a link") as caught:
+        pool_celeba(tree)
+    assert "mueller" not in str(caught.value)
+
+
+def test_a_data_folder_that_is_a_link_itself_is_read(tree, tmp_path):
+    (tmp_path / "link").symlink_to(tree)
+    assert len(read_celeba(tmp_path / "link").table) == 60
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (5, r"^exclude_rows must be a list of row numbers, such as exclude_rows=\[7,41\]; got 5\.$"),
+        ("5", "got '5'"),
+        ([1.5], r"got 1\.5 among them"),
+        ([61], "exclude_rows names row 61; there are rows 1 to 60"),
+    ],
+)
+def test_excluded_rows_that_make_no_sense_are_one_sentence(tree, rows, message):
+    with pytest.raises(ValueError, match=message):
+        pool_celeba(tree, exclude_rows=rows)
 
 
 def test_unknown_and_equal_attributes_are_refused_with_the_nearest(drawn):

@@ -174,6 +174,11 @@ def test_spread_keeps_the_counts_and_no_index_is_far_from_its_even_place(counts,
         assert np.abs(so_far - even).max(initial=0) <= len(counts)
 
 
+def test_spread_begins_with_each_index_equally_often():
+    firsts = Counter(int(spread(np.array([4, 4, 4]), np.random.default_rng(seed))[0]) for seed in range(300))
+    assert all(70 <= firsts[index] <= 130 for index in range(3)), firsts  # 100 each, give or take 8
+
+
 def test_dropping_the_last_batch_leaves_items_out_instead_of_drawing_some_again():
     items = items_of((0, 0, 10), (1, 1, 10))
     assert [len(quiet(items, 8, drop_last=drop)) for drop in (False, True)] == [3, 2]

@@ -152,6 +152,23 @@ def test_images_are_found_flat_and_in_a_folder_for_each_verb(tmp_path, folder, n
         assert (tmp_path / path).is_file()
 
 
+@pytest.mark.parametrize("link", ["of500_images_resized", "of500_images_resized/a"])
+def test_a_folder_that_is_a_link_is_followed_only_inside_the_data_folder(tmp_path, link):
+    root, elsewhere, inside = tmp_path / "root", tmp_path / "mueller", tmp_path / "root" / "more"
+    (root / link).parent.mkdir(parents=True)
+    for folder in (elsewhere, inside):
+        folder.mkdir()
+        (folder / "a_1.jpg").touch()
+    records = RECORDS.iloc[:1]
+    (root / link).symlink_to(inside)
+    assert locate_images(root, records).tolist() == [str(root / link / "a_1.jpg")]
+    (root / link).unlink()
+    (root / link).symlink_to(elsewhere)
+    with pytest.raises(DataError, match=r"^1 of 1 images cannot be used: row 4: path leaves the data folder") as caught:
+        locate_images(root, records)
+    assert "mueller" not in str(caught.value)
+
+
 def test_missing_images_are_named_by_row_and_section_and_not_by_name(tmp_path):
     (tmp_path / "a_1.jpg").touch()
     with pytest.raises(

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -107,3 +108,55 @@ def test_conversions_are_counted_by_group(copy):
 def test_excluded_rows_must_exist(tree):
     with pytest.raises(ValueError, match="exclude_rows names row 0; there are rows 1 to 470"):
         pool_imsitu(tree, exclude_rows=[0])
+    with pytest.raises(ValueError, match=r"exclude_rows must be a list of row numbers, such as .*; got 5\.$"):
+        pool_imsitu(tree, exclude_rows=5)
+
+
+def test_only_rows_of_the_two_verbs_count_as_left_out(tree):
+    records = read_imsitu(tree)
+    other, own = (records[records["verb"] == verb]["row"].iloc[0] for verb in ("shaving", "cooking"))
+    assert "exclude_rows leaves out 1 rows" in pool_imsitu(tree, exclude_rows=[int(other), int(own)]).notes()
+
+
+@pytest.mark.parametrize("verb", ["cooking", "driving"])
+@pytest.mark.parametrize("file", ["train", "dev", "test"])
+def test_a_section_without_images_of_a_verb_is_refused(copy, file, verb):
+    annotations = copy / f"{file}.json"
+    entries = json.loads(annotations.read_text())
+    kept = {name: entry for name, entry in entries.items() if entry["verb"] != verb}
+    annotations.write_text(json.dumps(kept))
+    section = {"train": "training", "dev": "validation"}.get(file, file)
+    with pytest.raises(DataError, match=rf'^the {section} section has no image of "{verb}" .* \(0 of 0\): choose'):
+        pool_imsitu(copy)
+    pool_imsitu(copy, "shaving", "washing")
+
+
+def test_a_section_whose_images_of_a_verb_are_left_out_is_refused_with_their_number(tree):
+    records = read_imsitu(tree)
+    rows = records[(records["verb"] == "driving") & (records["section"] == "test")]["row"].tolist()
+    with pytest.raises(DataError, match=rf'the test section has no image of "driving" .* \(0 of {len(rows)}\)'):
+        pool_imsitu(tree, exclude_rows=rows)
+
+
+def test_a_photograph_that_is_a_link_out_of_the_data_folder_is_refused_by_row_and_can_be_left_out(copy, tmp_path):
+    chosen = pool_imsitu(copy).records.iloc[2]
+    secret = tmp_path / "mueller.jpg"
+    Path(chosen["image"]).rename(secret)
+    Path(chosen["image"]).symlink_to(secret)
+    message = rf"^1 of \d+ images cannot be used: row {chosen['row']}: path leaves the data folder through a link\. "
+    with pytest.raises(DataError, match=message) as caught:
+        pool_imsitu(copy)
+    assert str(caught.value).endswith(f"leave them out: exclude_rows=[{chosen['row']}].")
+    assert "mueller" not in str(caught.value)
+    assert chosen["row"] not in pool_imsitu(copy, exclude_rows=[int(chosen["row"])]).records["row"].tolist()
+
+
+def test_the_digests_stand_in_the_order_of_the_images_whatever_the_parts(tree, monkeypatch):
+    pool = pool_imsitu(tree)
+    prepare_photographs(pool, 16)
+    whole = pool.digests
+    monkeypatch.setattr("fairpool.data.photograph_check._PART", 7)
+    done = []
+    prepare_photographs(pool, 16, progress=lambda *numbers: done.append(numbers))
+    assert pool.digests == whole
+    assert done == [(number, len(whole)) for number in range(1, len(whole) + 1)]

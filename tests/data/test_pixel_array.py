@@ -1,6 +1,8 @@
 """Reduced pixels: decoded once, found again, and refused with rows where a file is damaged."""
 
+import io
 import os
+import stat
 
 import numpy as np
 import pytest
@@ -61,3 +63,38 @@ def test_progress_ends_at_the_total(paths, tmp_path):
     calls = []
     read_pixel_array(paths, 4, tmp_path / "cache", progress=lambda *call: calls.append(call))
     assert calls[-1] == (5, 5)
+
+
+DAMAGE = {
+    "cut": lambda raw: raw[:-5],
+    "cut in its header": lambda raw: raw[:60],
+    "empty": lambda raw: b"",
+    "a page": lambda raw: b"<html>" * 100,
+    "a line of the header cut": lambda raw: raw.replace(b"}", b"("),
+    "of another shape": lambda raw: saved(np.zeros((1, 2), np.uint8)),
+    "of another type": lambda raw: saved(np.zeros((5, 48), np.int8)),
+    "of objects": lambda raw: saved(np.array([[{}] * 48] * 5, dtype=object)),
+}
+
+
+def saved(array):
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_array_is_made_again(paths, tmp_path, how):
+    first = np.array(read_pixel_array(paths, 4, tmp_path / "cache"))
+    (kept,) = (tmp_path / "cache").iterdir()
+    kept.write_bytes(DAMAGE[how](kept.read_bytes()))
+    np.testing.assert_array_equal(read_pixel_array(paths, 4, tmp_path / "cache"), first)
+    assert [file.name for file in (tmp_path / "cache").iterdir()] == [kept.name]
+    np.testing.assert_array_equal(np.load(kept), first)
+
+
+def test_the_owner_alone_reads_the_array_and_nobody_writes_into_what_is_returned(paths, tmp_path):
+    array = read_pixel_array(paths, 4, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert not array.flags.writeable

@@ -331,6 +331,15 @@ def test_conversions_are_counted_by_site(records):
     assert Pool(records).prepare(4, None) == ['2 images of site "a": colour', '1 images of site "b": colour']
 
 
+def test_constant_images_are_listed_by_site_and_are_no_copies_of_each_other(records, tmp_path):
+    by_site = [records.index[records["site"] == site][0] for site in ("a", "b")]
+    for row in (*by_site, records.index[-1]):  # black, white, and black again at the second site
+        level = 255 if row == by_site[1] else 0
+        Image.new("L", (8, 8), level).save(records.loc[row, "image"])
+    notes = Pool(records).prepare(8, cache_dir=tmp_path / "cache")
+    assert notes == ['1 images of site "a": constant', '2 images of site "b": constant']
+
+
 def copy_image(records, source, target):
     """The same pixels in another file, compressed differently, so that the bytes differ."""
     Image.open(records["image"][source]).save(records["image"][target], compress_level=0)

@@ -52,8 +52,9 @@ def test_example_3_applies_the_session_file_to_both_runs(tmp_path):
     assert find(tmp_path, image.format(2), *fields) == {"InstitutionName": "Bern", "StationName": "B"}
 
 
-def test_null_and_empty_do_not_unset_what_is_inherited(tmp_path):
-    lay(tmp_path, **{"T1w.json": {"InstitutionName": "Bern"}, "sub-01/sub-01_T1w.json": {"InstitutionName": None}})
+@pytest.mark.parametrize("nothing", [None, "", [], "n/a", "None", "null", "?", "<NA>", "NaT", ["None"], "NaN"])
+def test_null_and_what_is_written_for_it_do_not_unset_what_is_inherited(tmp_path, nothing):
+    lay(tmp_path, **{"T1w.json": {"InstitutionName": "Bern"}, "sub-01/sub-01_T1w.json": {"InstitutionName": nothing}})
     assert find(tmp_path, "sub-01/sub-01_T1w.nii.gz", "InstitutionName") == {"InstitutionName": "Bern"}
 
 

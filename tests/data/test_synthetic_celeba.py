@@ -76,6 +76,7 @@ def test_the_same_settings_draw_the_same_bytes_and_continue(tmp_path):
     assert contents == {file: (second / file).read_bytes() for file in files}
     (first / "img_align_celeba" / "000004.jpg").unlink()
     (first / "list_attr_celeba.txt").unlink()
+    (first / "synthetic.json").rename(first / "synthetic.json.partial")  # as an interruption leaves it
     kept = (first / "img_align_celeba" / "000005.jpg").stat().st_mtime_ns
     synthesize_celeba(first, num_images=30, seed=2)
     assert {file: (first / file).read_bytes() for file in files} == contents
@@ -84,11 +85,11 @@ def test_the_same_settings_draw_the_same_bytes_and_continue(tmp_path):
 
 def test_nothing_is_written_over_something_else(tmp_path):
     synthesize_celeba(tmp_path / "tree", num_images=30)
-    with pytest.raises(DataError, match="other settings"):
+    with pytest.raises(DataError, match="made otherwise"):
         synthesize_celeba(tmp_path / "tree", num_images=31)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "thesis.txt").write_text("mine")
-    with pytest.raises(DataError, match="holds something else"):
+    with pytest.raises(DataError, match="is not empty and holds no synthetic tree"):
         synthesize_celeba(tmp_path / "own", num_images=30)
 
 

@@ -101,7 +101,7 @@ def test_nothing_that_is_there_is_overwritten(tree, tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DataError, match="is not empty and holds no synthetic tree"):
         synthesize_imsitu(tmp_path, images_per_verb=3)
-    with pytest.raises(DataError, match="made with other settings"):
+    with pytest.raises(DataError, match="made otherwise"):
         synthesize_imsitu(tree, images_per_verb=COUNTS, confounding=0.5, test_confounding=0.0, seed=5)
 
 

@@ -84,6 +84,30 @@ def test_what_is_no_id_is_a_type_error_in_one_sentence(values, sentence):
     assert "\n" not in str(caught.value)
 
 
+UNSIGNED = np.array([0, 2**64 - 1, 2**63, 2**63 - 1], dtype=np.uint64)  # the second is -1 that lost its sign
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        np.asarray,
+        torch.from_numpy,
+        list,
+        lambda ids: ids.tolist(),
+        lambda ids: ids[:, None],
+        lambda ids: ids.astype(">u8"),
+        lambda ids: list(torch.from_numpy(ids)),
+        lambda ids: MetaTensor(torch.from_numpy(ids)),
+    ],
+    ids=["array", "tensor", "numpy integers", "integers", "column", "other byte order", "0-d tensors", "MetaTensor"],
+)
+def test_ids_beyond_int64_are_refused_and_never_become_unknown(make):
+    sentence = r"^groups holds 18446744073709551615 \(2 samples\), which no int64 holds\. [^\n]*signed type"
+    with pytest.raises(ValueError, match=sentence):
+        as_group_ids(make(UNSIGNED))
+    assert as_group_ids(make(UNSIGNED[[0, 3]])).tolist() == [0, 2**63 - 1]
+
+
 def test_one_hot_sites_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match=r"got \(3, 3\)\. One-hot sites become ids with argmax\(1\)"):
         as_group_ids(torch.eye(3, dtype=torch.long))

@@ -14,7 +14,6 @@ from site_items import check_leaves_the_item_alone, refuse
 
 from fairpool.errors import DataError
 from fairpool.transforms import SiteFromDicomd
-from fairpool.transforms.device_values import combine_values, spell_number
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
 SCANNER = ("Manufacturer", "ManufacturerModelName", "MagneticFieldStrength")
@@ -91,36 +90,6 @@ def test_order_of_the_elements_is_the_order_of_the_name(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", vendor="Canon")
     assert SiteFromDicomd(elements=["StationName", "0008,0070"])({"image": path})["site"] == "CXDI | Canon Inc."
     assert SiteFromDicomd(elements=["0008,0070", "StationName"])({"image": path})["site"] == "Canon Inc. | CXDI"
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "spelt"),
-    [
-        *[
-            (text, "MagneticFieldStrength", "1.5")
-            for text in ("1.5", "1.50", "1.5T", "1.5 T", "1.5 tesla", "15e-1", "+1.5")
-        ],
-        ("15000", "MagneticFieldStrength", "15000"),
-        ("15000 G", "MagneticFieldStrength", "15000 G"),
-        ("3", "MagneticFieldStrength", "3"),
-        ("3.0", "MagneticFieldStrength", "3"),
-        ("100", "KVP", "100"),
-        ("1.2e2 kV", "KVP", "120"),
-        ("1e999999999", "KVP", "1e999999999"),
-        ("0", "KVP", "0"),
-        ("007", "StationName", "007"),
-        ("1.50", "SoftwareVersions", "1.50"),
-        ("1,5", "MagneticFieldStrength", "1,5"),
-    ],
-)
-def test_numbers_have_one_spelling_and_are_never_converted(text, name, spelt):
-    assert spell_number(text, name) == spelt
-
-
-def test_combination_of_nothing_is_nothing():
-    from fairpool.data.spelling import SiteSpelling
-
-    assert combine_values([None, "", "n/a"], SiteSpelling()) is None
 
 
 def test_image_that_monai_loaded_tells_its_own_file():

@@ -10,8 +10,9 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset
 from site_items import check_leaves_the_item_alone, refuse
 
+from fairpool.data.scan import joins
 from fairpool.errors import DataError
-from fairpool.transforms import SiteFromTabled, from_table
+from fairpool.transforms import SiteFromTabled
 
 ROWS = [("007", "Bern"), ("008", "Basel"), ("010", ""), ("meier", "Zug")]
 
@@ -76,10 +77,20 @@ def test_numbers_are_compared_as_text_and_leading_zeros_count(tmp_path):
     ],
 )
 def test_files_are_found_by_name_stem_and_path(tmp_path, key_from, key, image):
-    key = key.removeprefix(".\\") if key.startswith(".") else key
     path = write(tmp_path / "t.csv", ["file", "hospital"], (key, "Bern"))
     transform = attach(path, on="file", key_from=key_from, root_dir="/data")
     assert transform({"image": image})["site"] == "Bern"
+
+
+@pytest.mark.parametrize(("key_from", "given", "key"), [("patient", "sub-01", "01"), ("study", "ses-1", "1")])
+def test_a_bare_number_stands_for_the_subject_and_the_session(tmp_path, key_from, given, key):
+    transform = attach(write(tmp_path / "t.csv", ["id", "hospital"], (key, "Bern")), on="id", key_from=key_from)
+    assert transform({"image": "a.png", key_from: given})["site"] == "Bern"
+    other = attach(tmp_path / "t.csv", on="id", key_from="person", missing="none")
+    assert other({"image": "a.png", "person": given})["site"] == "none"
+    write(tmp_path / "u.csv", ["id", "hospital"], (key, "Bern"), (given, "Zug"))
+    both = attach(tmp_path / "u.csv", on="id", key_from=key_from)
+    assert "are one" in refuse(both, {"image": "a.png", key_from: given})
 
 
 def test_item_called_path_is_preferred_to_the_images_own(tmp_path):
@@ -104,7 +115,8 @@ def test_rows_that_agree_may_repeat_and_rows_that_differ_are_named(tmp_path):
     for other in ("Basel", ""):
         path = write(tmp_path / "u.csv", ["patient", "hospital"], *rows, ("meier", other))
         message = refuse(attach(path), {"image": "a.png", "patient": "x", "row": 41})
-        assert message.startswith('the table of sites gives one "patient" several sites (rows 1, 3, 4: "Bern", "')
+        assert message.startswith('the table of sites gives one "patient" several values of "hospital" (')
+        assert '(rows 1, 3, 4: "Bern", "' in message
 
 
 def test_two_spellings_of_a_site_are_refused_or_joined(tmp_path):
@@ -157,9 +169,7 @@ def test_item_without_the_key_or_with_no_text_there_is_refused(table):
 
 def test_table_is_read_once_on_first_use_and_not_pickled(table, monkeypatch):
     reads = []
-    monkeypatch.setattr(
-        from_table, "read_table", lambda path, read=from_table.read_table: reads.append(1) or read(path)
-    )
+    monkeypatch.setattr(joins, "read_table", lambda path, read=joins.read_table: reads.append(1) or read(path))
     transform = attach(table)
     assert not reads
     for _ in range(5):

@@ -17,6 +17,7 @@ from fairpool.data.scan.joins import TableJoin, join_labels
 from fairpool.data.scan.journal import Journal
 from fairpool.data.scan.patients import PatientSource
 from fairpool.data.scan.persons import find_person
+from fairpool.data.scan.pixel_hashes import HASH_RULE
 from fairpool.data.scan.reading import FileReading, read_files
 from fairpool.data.scan.rows import make_row
 from fairpool.data.scan.sites import SidecarScanner, SiteSource
@@ -98,8 +99,8 @@ def build_manifest(
     files = [file for file in found.files if os.path.join(top, file.path) not in left_out]
     faults, skipped = dict(found.faults), Counter(found.skipped)
     has_sidecars = any(file.path.endswith(".json") for file in files)
-    scanner = SidecarScanner(top) if has_sidecars else None
-    depends = [top, bool(per_device), bool(hash_pixels), max_pixels, pseudonyms.of("journal", "check")]
+    scanner = SidecarScanner() if has_sidecars else None
+    depends = [top, bool(per_device), HASH_RULE if hash_pixels else 0, max_pixels, pseudonyms.of("journal", "check")]
     depends += [source.describe() if source else "" for source in (site, patient)] + [_digest_sidecars(files)]
     settings = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
 
@@ -111,7 +112,7 @@ def build_manifest(
         try:
             given = patient(file.path) if patient else None
             person = find_person(file.path, reading.header.elements, given)
-            name = site(image, person) if site else ""
+            name = site(image, person, reading.header.asked) if site else ""
             model = scanner(image) if scanner and reading.header.format == "nifti" else ""
             return make_row(reading, person, name, model, pseudonyms, per_device=per_device)
         except DataError as error:
@@ -127,7 +128,9 @@ def build_manifest(
             else:
                 rows[file.path] = known
         num_known = len(rows)
-        for file, reading in read_files(top, new, max_pixels=max_pixels, hash_pixels=hash_pixels, workers=workers):
+        wanted = {"keywords": site.keywords} if site else {}
+        readings = read_files(top, new, max_pixels=max_pixels, hash_pixels=hash_pixels, workers=workers, **wanted)
+        for file, reading in readings:
             rows[file.path] = values = make(file, reading)
             if "fault" not in values:  # a fault can go away without a change of the file: a right, a decoder, a table
                 memory.add(file, values)
@@ -139,6 +142,9 @@ def build_manifest(
     if not images:
         raise DataError(_describe_nothing(faults, skipped))
     notes = _join_issuers(images)
+    for joined in (site, patient):
+        if joined is not None:
+            joined.check(images, pseudonyms)
     for source, words in _PATIENT_NOTES.items():
         if number := sum(values["source"] == source for values in images):
             notes.append(f"{number} of {len(images)} {words}")

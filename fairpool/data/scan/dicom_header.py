@@ -6,7 +6,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from fairpool.data.dicom import _check_dicom_start, _Nameless
+from fairpool.data.dicom_file import check_dicom_start
+from fairpool.data.headers import element_text, find_tag, parse_elements
 from fairpool.data.scan.formats import HEAD_BYTES
 from fairpool.data.scan.header import Header, NoImageError, check_size, spell_shape, spell_spacing
 from fairpool.data.scan.libraries import library_errors, quiet_libraries
@@ -35,7 +36,8 @@ _KEYWORDS = (
     *(*_SCANNER, *_PLANE_SPACINGS, *_SLICE_SPACINGS, *IDENTITY_KEYWORDS, *DEVICE_KEYWORDS),
 )
 _UNDEFINED = 0xFFFFFFFF
-_TEXT_KINDS = ("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
+# What stands at the place of the pixels, as pydicom's stop_before_pixels has it.
+_PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _DAMAGED = "DICOM header is damaged. Fetch it again"
 _EARLY = "image ends early. Fetch it again"
 
@@ -46,30 +48,30 @@ def read_dicom_file_header(handle: BinaryIO, *, max_pixels: int, keywords: Seque
     Args:
         handle: the open file, at its start.
         max_pixels: a file that declares more in a frame is refused.
-        keywords: more elements that are wanted, by keyword or as "gggg,eeee".
+        keywords: more elements that are wanted, by keyword or tag: see `read_dicom_header`.
     Returns:
         the header; the spacing is that of the pixels and, where the file says so, of the slices (their distance, or
-        else their thickness). ``elements`` has what is there of `IDENTITY_KEYWORDS`, `DEVICE_KEYWORDS` and
-        ``keywords``: text, several values joined by "+".
+        else their thickness). ``elements`` has what is there of `IDENTITY_KEYWORDS` and `DEVICE_KEYWORDS`: text,
+        several values joined by "+"; ``asked`` has ``keywords``.
     Raises:
-        DataError: the header is damaged, the file ends early, is too large, or says nothing of its size. No value of
-            the header is in the message.
+        DataError: the header is damaged, the file ends early, is too large, or says nothing of its size, or an element
+            of ``keywords`` holds no text. No value of the header is in the message.
         NoImageError: the file is no image by its kind: a report, a plan, a DICOMDIR.
     """
-    _check_dicom_start(handle.read(HEAD_BYTES))
-    extra = [_tag(keyword) for keyword in keywords]
+    check_dicom_start(handle.read(HEAD_BYTES))
+    tags = [find_tag(keyword) for keyword in (*_KEYWORDS, *keywords)]
     reason = _EARLY
     try:
         with quiet_libraries():
-            header = _parse(handle, extra)
+            header, _ = parse_elements(handle, tags, stop=_PIXEL_TAGS.__contains__)
             end_of_header = handle.tell()
             shape = _read_shape(header)
             spacing = _read_spacing(header)
-            names = {name: _tag(name) for name in (*IDENTITY_KEYWORDS, *DEVICE_KEYWORDS)}
-            names |= dict(zip(keywords, extra, strict=True))
-            elements = {name: text for name, tag in names.items() if (text := _read_text(header, tag))}
-            photometric = _read_text(header, _tag("PhotometricInterpretation"))
-            scanner = _spell_scanner([_read_text(header, _tag(keyword)) for keyword in _SCANNER])
+            names = (*IDENTITY_KEYWORDS, *DEVICE_KEYWORDS)
+            elements = {name: text for name in names if (text := _read_text(header, name))}
+            asked = {keyword: element_text(header, keyword) for keyword in keywords}
+            photometric = _read_text(header, "PhotometricInterpretation")
+            scanner = _spell_scanner([_read_text(header, keyword) for keyword in _SCANNER])
         reason = ""
     except RecursionError:
         reason = "DICOM sequences are nested too deeply to be an image. Do not use the file"
@@ -87,41 +89,25 @@ def read_dicom_file_header(handle: BinaryIO, *, max_pixels: int, keywords: Seque
         raise DataError(_EARLY)
     if not re.fullmatch(r"[A-Z0-9_ ]{0,16}", photometric):
         raise DataError("PhotometricInterpretation (0028,0004) is damaged. Fetch it again")
-    return Header("dicom", spell_shape(shape), spell_spacing(spacing), photometric, scanner, elements)
-
-
-def _parse(handle: BinaryIO, extra: list[Any]) -> Any:
-    import pydicom
-
-    handle.seek(0)
-    tags = [*map(_tag, _KEYWORDS), *extra]
-    return pydicom.dcmread(_Nameless(handle), stop_before_pixels=True, specific_tags=tags)  # type: ignore[arg-type]
-
-
-def _tag(keyword: str) -> Any:
-    from pydicom.tag import Tag
-
-    if re.fullmatch(r"[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}", keyword):
-        return Tag(int(keyword.replace(",", ""), 16))
-    return Tag(keyword)
+    return Header("dicom", spell_shape(shape), spell_spacing(spacing), photometric, scanner, elements, asked)
 
 
 def _read_shape(header: Any) -> tuple[int, ...]:
     from pydicom.uid import UID
 
-    rows, columns = header.get("Rows"), header.get("Columns")
-    frames = _read_text(header, _tag("NumberOfFrames")) or "1"
-    if rows is None and columns is None:
-        kind = UID(_read_text(header, _tag("SOPClassUID"))).keyword
+    rows, columns = _read_text(header, "Rows"), _read_text(header, "Columns")
+    frames = _read_text(header, "NumberOfFrames") or "1"
+    if not rows and not columns:
+        kind = UID(_read_text(header, "SOPClassUID")).keyword
         if "ImageStorage" not in kind:
             raise NoImageError
         raise DataError("DICOM says nothing of its size, or ends early. Fetch it again")
-    if not isinstance(rows, int) or not isinstance(columns, int):
+    if not re.fullmatch(r"[0-9]{1,9},[0-9]{1,9}", f"{rows},{columns}"):
         raise DataError("Rows (0028,0010) or Columns (0028,0011) is missing or no number. Correct the header")
     if not re.fullmatch(r"[0-9]{1,9}(\.0*)?", frames):
         raise DataError("NumberOfFrames (0028,0008) is no whole number. Correct the header")
     number = int(frames.split(".")[0])
-    return (rows, columns) if number == 1 else (rows, columns, number)
+    return (int(rows), int(columns)) if number == 1 else (int(rows), int(columns), number)
 
 
 def _read_spacing(header: Any) -> tuple[float, ...]:
@@ -142,28 +128,18 @@ def _read_spacing(header: Any) -> tuple[float, ...]:
 
 def _numbers(source: Any, keyword: str) -> list[float]:
     try:
-        return [float(part) for part in _read_text(source, _tag(keyword)).split("+")]
+        return [float(part) for part in _read_text(source, keyword).split("+")]
     except ValueError:
         return []
 
 
-def _read_text(source: Any, tag: Any) -> str:
-    """The text of an element; several values are joined by "+", and an empty or missing one is empty."""
-    if tag not in source:
+def _read_text(source: Any, keyword: str) -> str:
+    """The text of an element; several values are joined by "+". One that is empty, missing or no text is empty."""
+    try:
+        text = element_text(source, keyword) or ""
+    except DataError:
         return ""
-    item = source.get_item(tag)
-    value = item.value
-    if isinstance(value, bytes) and item.VR in _TEXT_KINDS:
-        from pydicom.charset import convert_encodings, decode_bytes
-
-        encodings = convert_encodings(source.get("SpecificCharacterSet") or ["ISO_IR 6"])
-        value = decode_bytes(value, encodings, {0x5C}).split("\\")
-    else:
-        value = source[tag].value  # numbers, and elements of which the file does not say the kind
-    if value is None or isinstance(value, bytes):
-        return ""
-    parts = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
-    return "+".join(text for part in parts if (text := " ".join(str(part).replace("\0", " ").split())))
+    return "+".join(part for part in text.split("\\") if part)
 
 
 def _spell_scanner(parts: list[str]) -> str:

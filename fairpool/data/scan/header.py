@@ -25,7 +25,8 @@ class Header:
         spacing: mm, in the order of ``shape``; empty where the header does not say.
         photometric: DICOM's photometric interpretation, or the mode of PNG and JPEG in Pillow's words.
         scanner: vendor, model and field strength.
-        elements: values that name a patient, a study, a device. They stay in memory: see `Assembler`.
+        elements: values that name a patient, a study, a device. They stay in memory: see `make_row`.
+        asked: the elements that were asked for besides, as `read_dicom_header` gives them; of a DICOM file alone.
     """
 
     format: str
@@ -34,6 +35,7 @@ class Header:
     photometric: str = ""
     scanner: str = ""
     elements: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str | None] = field(default_factory=dict)
 
 
 def check_size(shape: tuple[int, ...], max_pixels: int, max_voxels: int = MAX_VOXELS) -> None:

@@ -1,16 +1,16 @@
 """Remember what a scan has read, so that an interrupted one goes on and a later one reads what changed alone."""
 
 import json
-import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from fairpool.data.scan.walking import FoundFile
+from fairpool.whole_file import open_whole
 
 __all__ = ["Journal"]
 
-_FORMAT = 1  # raise it whenever a file is read into other values
+_FORMAT = 2  # raise it whenever a file is read into other values
 
 
 class Journal:
@@ -37,22 +37,18 @@ class Journal:
         self.file = file
         self.settings = settings
         self._known: dict[str, tuple[int, int, dict[str, Any]]] = {}
-        self._handle: TextIO | None = None
+        self._handle: BinaryIO | None = None
 
     def __enter__(self) -> "Journal":
         if self.file is None:
             return self
         first = {"fairpool scan": _FORMAT, "settings": self.settings}
         kept = self._read(first)
-        part = self.file.with_name(self.file.name + ".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         # Written anew: whole lines alone, and the last word on each file.
-        self._handle = os.fdopen(descriptor, "w", encoding="ascii")
-        self._handle.write(json.dumps(first) + "\n")
-        for path, (size, changed, values) in kept.items():
-            self._handle.write(json.dumps([path, size, changed, values]) + "\n")
-        self._handle.flush()
-        os.replace(part, self.file)
+        with open_whole(self.file, mode=0o600) as handle:
+            handle.write(_as_line(first))
+            handle.writelines(_as_line([path, *entry]) for path, entry in kept.items())
+        self._handle = self.file.open("ab")
         self._known = kept
         return self
 
@@ -76,7 +72,7 @@ class Journal:
             values: plain values for JSON.
         """
         if self._handle is not None:
-            self._handle.write(json.dumps([file.path, file.size, file.changed, values]) + "\n")
+            self._handle.write(_as_line([file.path, file.size, file.changed, values]))
             self._handle.flush()
 
     def _read(self, first: dict[str, Any]) -> dict[str, tuple[int, int, dict[str, Any]]]:
@@ -99,3 +95,7 @@ class Journal:
                 if number == 0:
                     return found
         return found
+
+
+def _as_line(entry: Any) -> bytes:
+    return json.dumps(entry).encode("ascii") + b"\n"

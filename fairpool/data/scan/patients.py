@@ -3,8 +3,12 @@
 import hashlib
 import os
 import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
 
-from fairpool.data.scan.joins import TableJoin, find_by_path, read_pairs
+from fairpool.data.pseudonyms import Pseudonyms
+from fairpool.data.scan.joins import TableJoin, find_key, find_values, read_pairs
 from fairpool.errors import DataError
 
 __all__ = ["PatientSource", "digest_file"]
@@ -48,11 +52,22 @@ class PatientSource:
             source = "pattern of the patient does not fit the path"
         else:
             assert self.table is not None
-            patient = find_by_path(self._pairs, path, self.table.on)
+            name = PurePosixPath(path).name if self.table.on == "file" else path
+            patient = self._pairs.get(find_key(self._pairs, name, self.table.on) or "")
             source = "table of patients does not name the file, or no patient for it"
         if not patient or not patient.strip():
             raise DataError(f"patient cannot be told: the {source}. Widen it, or move the file")
         return patient.strip()
+
+    def check(self, rows: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> None:
+        """Refuse a table whose one key means several of the images: see `find_values`.
+
+        Args:
+            rows: of all images.
+            pseudonyms: those of the rows.
+        """
+        if self.table is not None:
+            find_values(rows, self._pairs, self.table, pseudonyms, "patients")
 
     def describe(self) -> str:
         """What the patients depend on, for comparison alone."""

@@ -25,7 +25,8 @@ def make_row(
     Returns:
         the columns of a manifest but for the path and the label; and ``patient_name``, ``study_name`` (pseudonyms of
         what another table would call them), ``issued`` (whether an issuer is part of the patient) and ``source``, how
-        the patient was found.
+        the patient was found. The fingerprint is a pseudonym of the reading's digest: a plain hash of a header would
+        let anybody find a PatientID by trying all of them.
     """
     header = reading.header
     assert header is not None
@@ -46,7 +47,7 @@ def make_row(
         "shape": header.shape,
         "spacing": header.spacing,
         "photometric": header.photometric,
-        "fingerprint": reading.fingerprint,
+        "fingerprint": pseudonyms.of(reading.digest, "file"),
         "pixel_hash": reading.pixel_hash,
         "perceptual_hash": reading.perceptual_hash,
         "patient_name": hide(person.patient_name, "patient"),

@@ -1,23 +1,28 @@
-"""Where a scan takes sites from: the transforms `SiteFrom...d`, chosen by one text."""
+"""Where a scan takes sites from, chosen by one text."""
 
 import os
 import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
-from fairpool.data.scan.joins import JOIN_ON
+from fairpool.data.pseudonyms import Pseudonyms, read_or_make_key
+from fairpool.data.scan.joins import JOIN_ON, TableJoin, find_values
 from fairpool.data.scan.patients import digest_file
 from fairpool.data.scan.persons import Person
+from fairpool.data.site_sources import HeaderSites, PathSites, SidecarSites, TableSites
+from fairpool.data.spelling import SiteSpelling
 from fairpool.errors import DataError
 
 __all__ = ["SidecarScanner", "SiteSource"]
 
 _KINDS = ("path", "level", "dicom", "sidecar", "table")
-_KEY_FROM = {"path": "path", "file": "name", "patient": "patient", "study": "study"}
+_AS_WRITTEN = SiteSpelling()
 _SCANNER_FIELDS = ("Manufacturer", "ManufacturersModelName", "MagneticFieldStrength")
 
 
 class SiteSource:
-    """Gives the site of each image, by one of the transforms `SiteFrom...d`.
+    """Gives the site of each image, as the transforms ``SiteFrom...d`` do.
 
     Args:
         text: ``path:PATTERN`` (a regular expression with the group ``site``), ``level:N`` (a folder of the path),
@@ -60,80 +65,80 @@ class SiteSource:
             raise ValueError(f"level:N takes the number of a folder in the path, got {value!r}.")
         if kind == "table" and (column is None or key is None):
             raise ValueError("table:FILE needs the column of the site and the column that names the image or patient.")
-        self.kind = kind
         self._root = os.path.realpath(root)
-        self._options = {
-            "normalize": normalize,
-            "aliases": None if aliases is None else os.fspath(aliases),
-            "pseudonymize": None if key_file is None else os.fspath(key_file),
-            "missing": missing,
-        }
-        self._text, self._key, self._on = text, key, on
-        self._column, self._files = column, [aliases, key_file, value if kind == "table" else None]
-        self._transform = self._make(kind, value, self._options)
-        if kind == "table":  # a fault of the table is told now, and not once a file
-            probe = self._make(kind, value, self._options | {"missing": "none"})
-            probe({"image": os.path.join(self._root, "none"), "path": "none", "patient": "none", "study": "none"})
+        self._on, self._missing = on, missing
+        self._spelling = SiteSpelling(normalize, aliases, Pseudonyms(read_or_make_key(key_file)) if key_file else None)
+        options = [normalize, aliases and os.fspath(aliases), key_file and os.fspath(key_file), missing]
+        self._settings = [text, column, key, on, *options]
+        self._files = [aliases, key_file, value if kind == "table" else None]
+        self._table: TableSites | None = None
+        self._source: PathSites | HeaderSites | SidecarSites | None = None
+        if kind == "table":
+            self._table = TableSites(TableJoin(value, column or "", key or "", on), self._spelling)
+            self._table.read()  # a fault of the table is told now, and not once a file
+        elif kind == "dicom":
+            self._source = HeaderSites(value.split("+"))
+        elif kind == "sidecar":
+            self._source = SidecarSites(value.split("+"))
+        else:
+            pattern, level = (value, None) if kind == "path" else (None, int(value))
+            self._source = PathSites(pattern, level, self._root)
 
-    def __call__(self, image: str, person: Person) -> str:
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """Elements of DICOM headers that sites come from, so that whoever reads headers anyway takes them along."""
+        return self._source.elements if isinstance(self._source, HeaderSites) else ()
+
+    def __call__(self, image: str, person: Person, header: Mapping[str, str | None] | None = None) -> str:
         """The site of an image.
 
         Args:
             image: its absolute path.
             person: whose image it is, for a table of patients or studies.
+            header: what `read_dicom_header` gives for `keywords`; without it the file is opened, where it is needed.
         Raises:
             DataError: it has no site, and none stands for a missing one.
         """
-        path = os.path.relpath(image, self._root).replace(os.sep, "/")
-        item = {"image": image, "path": path, "patient": person.patient_name, "study": person.study_name}
-        return str(self._transform(item)["site"])
+        if self._table is not None:
+            path = PurePosixPath(os.path.relpath(image, self._root).replace(os.sep, "/"))
+            names = {"file": path.name, "patient": person.patient_name, "study": person.study_name}
+            site = self._table.find(names.get(self._on, str(path)))
+            why = self._table.explain_missing(self._on)
+        else:
+            assert self._source is not None
+            if header and isinstance(self._source, HeaderSites):
+                site = self._source.combine(header, self._spelling)
+            else:
+                site = self._source.find(image, self._spelling)
+            why = self._source.explain_missing()
+        if site is None and self._missing == "raise":
+            raise DataError(f"the image has no site: {why}.")
+        return self._missing if site is None else site
+
+    def check(self, rows: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> None:
+        """Refuse a table whose one key means several of the images or patients: see `find_values`.
+
+        Args:
+            rows: of all images.
+            pseudonyms: those of the rows.
+        """
+        if self._table is not None:
+            find_values(rows, self._table.read(), self._table.join, pseudonyms, "sites")
 
     def describe(self) -> str:
         """What the sites depend on besides the images, for comparison alone."""
-        digests = [digest_file(file) for file in self._files]
-        return repr([self._text, self._column, self._key, self._on, sorted(self._options.items(), key=str), digests])
-
-    def _make(self, kind: str, value: str, options: dict[str, Any]) -> Any:
-        # Imported here: MONAI takes seconds.
-        from fairpool import transforms
-
-        if kind == "path":
-            return transforms.SiteFromPathd("image", pattern=value, root_dir=self._root, **options)
-        if kind == "level":
-            return transforms.SiteFromPathd("image", level=int(value), root_dir=self._root, **options)
-        if kind == "dicom":
-            return transforms.SiteFromDicomd("image", elements=tuple(value.split("+")), **options)
-        if kind == "sidecar":
-            return transforms.SiteFromSidecard("image", fields=tuple(value.split("+")), **options)
-        return transforms.SiteFromTabled(
-            "image",
-            table=value,
-            on=self._key or "",
-            site_column=self._column or "",
-            key_from=_KEY_FROM[self._on],
-            root_dir=self._root,
-            **options,
-        )
+        return repr([*self._settings, *map(digest_file, self._files)])
 
 
 class SidecarScanner:
-    """Gives the scanner of a NIfTI file from its BIDS sidecar.
+    """Gives the scanner of a NIfTI file from its BIDS sidecar."""
 
-    Args:
-        root: the folder that is scanned.
-    """
-
-    def __init__(self, root: str) -> None:
-        self._root = root
-        self._transform: Any = None
+    def __init__(self) -> None:
+        self._sidecars = SidecarSites(_SCANNER_FIELDS)
 
     def __call__(self, image: str) -> str:
         """Vendor, model and field strength; empty where no sidecar says one, or the sidecar is damaged."""
-        if self._transform is None:
-            from fairpool.transforms import SiteFromSidecard
-
-            self._transform = SiteFromSidecard("image", fields=_SCANNER_FIELDS, site_key="scanner", missing="")
         try:
-            return str(self._transform({"image": image})["scanner"])
+            return self._sidecars.find(image, _AS_WRITTEN) or ""
         except DataError:
             return ""

@@ -37,7 +37,7 @@ class Walk:
     Attributes:
         files: in the order of their paths.
         faults: reason by path, for what cannot be a row of a table: a link that leads away, a folder that may not be
-            read, a name that no table holds. Paths may hold any character.
+            read or entered, a file that went away meanwhile, a name that no table holds. Paths may hold any character.
         skipped: number by kind of what was passed over on purpose.
     """
 
@@ -79,7 +79,9 @@ def walk(root: str | os.PathLike[str]) -> Walk:
         try:
             with os.scandir(os.path.join(top, folder)) as scan:
                 entries = list(scan)
+            os.stat(os.path.join(top, folder, "."))  # a folder whose names may be read need not let anyone in
         except OSError as error:
+            entries = []
             reason = f"folder cannot be read ({(error.strerror or 'damaged').lower()}). Ask for the right to read it"
         if reason and not folder:
             raise DataError(f"the folder to scan cannot be used: {reason}.")
@@ -87,14 +89,17 @@ def walk(root: str | os.PathLike[str]) -> Walk:
             found.faults[folder] = reason
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith("."):
-                found.skipped["hidden"] += 1
-            elif entry.is_symlink():
-                links.append(path)
-            elif entry.is_dir(follow_symlinks=False):
-                pending.append(path)
-            else:
-                _add(found, path, entry.stat(follow_symlinks=False))
+            try:
+                if entry.name.startswith("."):
+                    found.skipped["hidden"] += 1
+                elif entry.is_symlink():
+                    links.append(path)
+                elif entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                else:
+                    _add(found, path, entry.stat(follow_symlinks=False))
+            except OSError as error:
+                found.faults[path] = f"file cannot be looked at ({(error.strerror or 'damaged').lower()}). Scan again"
     listed = {os.path.join(top, file.path) for file in found.files}
     for path in sorted(links):
         _follow(found, path, top, listed)

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import fairpool.data.headers
 from fairpool.data.pseudonyms import Pseudonyms
 from fairpool.data.scan import PatientSource, TableJoin, build_manifest
 from fairpool.errors import DataError
@@ -75,6 +77,60 @@ def test_patients_and_studies_are_pseudonyms_that_the_key_gives_again(tree):
     assert not set(other["patient"]) & set(table["patient"])
 
 
+def test_a_fingerprint_is_of_the_file_and_tells_nobody_without_the_key(tmp_path, write_dicom):
+    write_dicom(tmp_path / "a", PatientID="047113")
+    (tmp_path / "copy").write_bytes((tmp_path / "a").read_bytes())
+    write_dicom(tmp_path / "b", PatientID="047114")
+    found = build(tmp_path, journal=tmp_path / "j").table.set_index("path")["fingerprint"]
+    assert found.str.fullmatch(r"file-[0-9a-f]{16}").all()
+    assert found["a"] == found["copy"] != found["b"]
+    assert build_manifest(tmp_path, Pseudonyms(bytes(32))).table["fingerprint"][0] != found["a"]
+    # Whoever knows the file but for the PatientID could try all of them, if any plain hash of it stood anywhere.
+    content = (tmp_path / "a").read_bytes()
+    written = found["a"] + (tmp_path / "j").read_text()
+    for head in (content[:16384], f"{len(content)} ".encode() + content[:16384], content):
+        assert hashlib.sha256(head).hexdigest()[:16] not in written
+
+
+def test_sites_of_headers_are_found_in_the_one_reading_of_a_file(tree, monkeypatch):
+    from fairpool.data.scan import SiteSource
+    from fairpool.transforms import SiteFromDicomd
+
+    (tree / "aliases.yaml").write_text("Bern: [JFK IMAGING CENTER | GE MEDICAL SYSTEMS]\n")
+    text, elements = "dicom:InstitutionName+Manufacturer", ("InstitutionName", "Manufacturer")
+    site = SiteSource(text, root=tree, aliases=tree / "aliases.yaml", missing="unknown")
+    transform = SiteFromDicomd(elements=elements, aliases=tree / "aliases.yaml", missing="unknown")
+    images = sorted((tree / "bern").iterdir())
+    expected = [transform({"image": str(image)})["site"] for image in images]
+    parsed, parse = [], fairpool.data.headers.parse_elements
+
+    def count(handle, *arguments, **options):
+        parsed.append(handle)
+        return parse(handle, *arguments, **options)
+
+    for module in ("headers", "scan.dicom_header"):
+        monkeypatch.setattr(f"fairpool.data.{module}.parse_elements", count)
+    built = build(tree, site=site)
+    assert expected == ["Bern", "Bern"]
+    assert built.table["site"].tolist() == expected
+    assert len(parsed) == len(images)
+    reasons = built.unreadable.set_index("path")["reason"]
+    assert reasons["basel/a.png"].startswith("not a DICOM file")
+
+
+def test_a_header_without_the_element_has_no_site(tmp_path, write_dicom):
+    from fairpool.data.scan import SiteSource
+
+    write_dicom(tmp_path / "a", InstitutionName="Bern")
+    write_dicom(tmp_path / "b", InstitutionName="")
+    text = "dicom:InstitutionName"
+    built = build(tmp_path, site=SiteSource(text, root=tmp_path))
+    assert built.table["site"].tolist() == ["Bern"]
+    assert "the image has no site: its header has no InstitutionName" in built.unreadable["reason"][0]
+    built = build(tmp_path, site=SiteSource(text, root=tmp_path, missing="unknown"))
+    assert built.table["site"].tolist() == ["Bern", "unknown"]
+
+
 def test_images_without_a_patient_are_counted_in_a_note(tree):
     assert build(tree).notes == ["2 of 5 images name no patient: each counts as a patient of its own (--patient-from)"]
 
@@ -95,6 +151,15 @@ def test_patients_by_a_pattern_go_before_the_header(tree):
     built = build(tree, patient=PatientSource(pattern=r"^(?P<patient>bern|basel)/"))
     assert built.table["patient"].tolist() == [NAMES.of(name) for name in ("basel", "basel", "bern", "bern")]
     assert built.unreadable["reason"].str.startswith("patient cannot be told").sum() == 1
+
+
+def test_a_journal_of_another_rule_of_hashing_is_not_taken(tree, tmp_path, monkeypatch):
+    options = {"journal": tmp_path / "j", "hash_pixels": True}
+    number = build(tree, **options).num_read
+    assert build(tree, **options).num_read < number
+    monkeypatch.setattr("fairpool.data.scan.build.HASH_RULE", 1)
+    assert build(tree, **options).num_read == number
+    assert build(tree, **options).num_read < number
 
 
 def test_labels_are_joined(tree, tmp_path):
@@ -145,6 +210,28 @@ def test_another_key_or_another_wish_reads_everything_again(tree, tmp_path):
     for options in ({"hash_pixels": True}, {"per_device": True}, {"max_pixels": 1000}):
         assert build(tree, journal=tmp_path / "j", **options).num_known == 0
     assert build_manifest(tree, Pseudonyms(bytes(32)), journal=tmp_path / "j").num_known == 0
+
+
+def test_other_patients_or_sites_read_everything_again(tree, tmp_path):
+    from fairpool.data.scan import SiteSource
+
+    (tmp_path / "one.csv").write_text("path,who\nbasel/a.png,Ann\nbern/IM1,Bob\n")
+    (tmp_path / "two.csv").write_text("path,who\nbasel/a.png,Ann\nbern/IM1,Eve\n")
+    sources = [
+        {"patient": None},
+        {"patient": PatientSource(pattern=r"^(?P<patient>bern|basel)/")},
+        {"patient": PatientSource(pattern=r"^(?P<patient>be|ba)")},
+        {"patient": PatientSource(table=TableJoin(tmp_path / "one.csv", "who", "path", "path"))},
+        {"patient": PatientSource(table=TableJoin(tmp_path / "two.csv", "who", "path", "path"))},
+        {"site": SiteSource("level:0", root=tree)},
+        {"site": SiteSource("level:-1", root=tree)},
+    ]
+    for options in sources:
+        fresh = build(tree, **options)
+        kept = build(tree, journal=tmp_path / "j", **options)
+        assert kept.num_known == 0
+        pd.testing.assert_frame_equal(kept.table, fresh.table)
+        assert build(tree, journal=tmp_path / "j", **options).num_known > 0
 
 
 def test_a_label_that_was_corrected_is_seen_without_reading_again(tree, tmp_path):

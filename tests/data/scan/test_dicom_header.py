@@ -9,6 +9,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from fairpool.data.headers import read_dicom_header
 from fairpool.data.scan.dicom_header import read_dicom_file_header
 from fairpool.data.scan.header import NoImageError
 from fairpool.errors import DataError
@@ -188,3 +189,41 @@ def test_nothing_of_a_damaged_header_is_said_anywhere(write_dicom, tmp_path, cap
             said += [str(error), str(error.__cause__), str(error.__context__)]
     said += [str(warning.message) for warning in recwarn.list] + [record.getMessage() for record in caplog.records]
     assert not [text for text in said if "CANARY" in text]
+
+
+def test_a_terminal_obeys_nothing_that_stands_in_a_header(write_dicom, tmp_path):
+    content = write_dicom(tmp_path / "a", StationName="CT01_OC0").read_bytes()
+    for old, new in [(b"GE MEDICAL SYSTEMS", b"GE\x1b]0;owned\x07ICALS "), (b"RHAPSODE", b"\x9b2J\x00\x08\x7f\rA")]:
+        assert content.count(old) == 1
+        content = content.replace(old, new)
+    scanner = read(content).scanner
+    assert scanner.startswith("GE ]0;owned ICALS | ")
+    assert scanner.isprintable()
+
+
+def test_elements_that_are_asked_for_are_those_of_the_other_reader(write_dicom, tmp_path):
+    keywords = ["Rows", "ImageType", "InstitutionName", "0008,0060", "(0008,1010)", "TransferSyntaxUID", "KVP"]
+    path = write_dicom(tmp_path / "a", InstitutionName="Zürich\\Bern", SpecificCharacterSet="ISO_IR 192", KVP=None)
+    header = read(path, keywords=keywords)
+    assert header.asked == read_dicom_header(path, keywords)
+    assert header.asked["Rows"] == "128"
+    assert header.asked["InstitutionName"] == "Zürich\\Bern"
+    assert header.asked["KVP"] is None
+    assert header.elements == read(path).elements
+    assert read(path).asked == {}
+
+
+def test_an_element_that_is_asked_for_and_holds_no_text_is_refused(write_dicom, tmp_path):
+    path = write_dicom(tmp_path / "a", RequestAttributesSequence=Sequence([Dataset()]))
+    with pytest.raises(DataError, match=r"RequestAttributesSequence \(0040,0275\) holds no text"):
+        read(path, keywords=["RequestAttributesSequence"])
+    assert read(path).shape == "128x128"
+
+
+@pytest.mark.parametrize("damage", [b"\x28\0\x10\0US\x04\0\x80\0\x80\0", b"\x28\0\x10\0SS\x02\0\xff\xff"])
+def test_a_size_that_is_not_one_number_is_refused(write_dicom, tmp_path, damage):
+    content = write_dicom(tmp_path / "a").read_bytes()
+    rows = b"\x28\0\x10\0US\x02\0\x80\0"
+    assert content.count(rows) == 1
+    with pytest.raises(DataError, match=r"Rows \(0028,0010\)"):
+        read(content.replace(rows, damage))

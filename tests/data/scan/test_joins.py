@@ -1,6 +1,7 @@
 import pytest
 
 from fairpool.data.pseudonyms import Pseudonyms
+from fairpool.data.scan import PatientSource, SiteSource, build_manifest
 from fairpool.data.scan.joins import TableJoin, join_labels, read_pairs
 from fairpool.errors import DataError
 
@@ -75,6 +76,86 @@ def test_rows_without_a_key_and_missing_columns_are_refused(table):
         read_pairs(table("key,label\na,1\n,0\n", "path"), "labels")
     with pytest.raises(DataError, match='no column "Label"; it has key, label'):
         read_pairs(table("key,label\na,1\n", "path", value="Label"), "labels")
+
+
+@pytest.fixture
+def build(tmp_path, write_png, write_nifti):
+    """Builds a manifest of a folder, with one column from a table by each of the three ways to join one."""
+    root = tmp_path / "data"
+
+    def column(what, text, on, images):
+        for number, path in enumerate(images):
+            if path.endswith(".nii"):
+                write_nifti(root / path)
+            else:
+                write_png(root / path, seed=number)
+        (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+        file = tmp_path / "t.csv"
+        if what == "site":
+            source = {"site": SiteSource(f"table:{file}", root=root, column="value", key="key", on=on)}
+        elif what == "label":
+            source = {"labels": TableJoin(file, "value", "key", on)}
+        else:
+            source = {"patient": PatientSource(table=TableJoin(file, "value", "key", on))}
+        built = build_manifest(root, NAMES, **source)
+        assert not len(built.unreadable)
+        return built.table[what].tolist()
+
+    return column
+
+
+def expected(what, values):
+    return [NAMES.of(value) for value in values] if what == "patient" else values
+
+
+@pytest.mark.parametrize("what", ["site", "label", "patient"])
+@pytest.mark.parametrize("spelt", ["./{}", ".\\{}", "{}", " {} ", "x/../{}"])
+def test_a_path_may_be_written_in_any_way_for_sites_labels_and_patients(build, what, spelt):
+    images = ["basel/0.png", "bern/0.png"]
+    table = "key,value\n" + "".join(f"{spelt.format(path)},{path[0:2]}\n" for path in images)
+    assert build(what, table, "path", images) == expected(what, ["ba", "be"])
+
+
+@pytest.mark.parametrize("what", ["site", "label"])
+def test_a_bare_number_stands_for_the_subject_for_sites_and_labels(build, what):
+    images = [f"sub-0{number}/anat/sub-0{number}_T1w.nii" for number in (1, 2)]
+    assert build(what, "key,value\n01,x\nsub-02,y\n", "patient", images) == ["x", "y"]
+
+
+@pytest.mark.parametrize("what", ["site", "label"])
+def test_a_subject_with_and_without_its_prefix_and_two_values_is_refused(build, what):
+    images = ["sub-01/anat/sub-01_T1w.nii", "sub-02/anat/sub-02_T1w.nii"]
+    with pytest.raises(DataError, match=r'several values of "value" \(rows 1, 2.*"sub-01" and "01" are one'):
+        build(what, "key,value\nsub-01,x\n01,y\nsub-02,y\n", "patient", images)
+    assert build(what, "key,value\nsub-01,x\n01,x\nsub-02,y\n", "patient", images) == ["x", "y"]
+
+
+@pytest.mark.parametrize("what", ["site", "label", "patient"])
+def test_a_name_that_two_files_have_is_refused_for_sites_labels_and_patients(build, what):
+    images = ["basel/0.png", "bern/0.png", "bern/1.png"]
+    with pytest.raises(DataError, match=rf"1 keys of the table of {what}s mean several files.*--{what}-on path"):
+        build(what, "key,value\n0.png,x\n1.png,y\n", "file", images)
+
+
+@pytest.mark.parametrize("what", ["site", "label", "patient"])
+def test_a_name_with_and_without_its_ending_and_two_values_is_refused(build, what):
+    with pytest.raises(DataError, match=r"\(rows 1, 3.*A name with and without its ending are one"):
+        build(what, "key,value\n0.png,x\n1,y\n0,z\n", "file", ["0.png", "1.png"])
+
+
+def test_names_of_other_endings_and_dotted_identifiers_are_told_apart(table):
+    join = table("key,label\nscan.png,a\nscan.jpg,b\n1.2.3,c\n1.2,d\n", "file")
+    rows = [row(path) for path in ("scan.png", "scan.jpg", "1.2.3", "x/1.2.dcm", "1.2.4")]
+    assert join_labels(rows, join, NAMES)[0] == ["a", "b", "c", "d", ""]
+
+
+def test_the_site_of_a_number_that_two_patients_have_is_refused(tmp_path, write_dicom):
+    for issuer in ("bern", "basel"):
+        write_dicom(tmp_path / "data" / issuer, PatientID="7", IssuerOfPatientID=issuer)
+    (tmp_path / "t.csv").write_text("key,value\n7,x\n")
+    source = SiteSource(f"table:{tmp_path}/t.csv", root=tmp_path / "data", column="value", key="key", on="patient")
+    with pytest.raises(DataError, match="1 keys of the table of sites mean several patients"):
+        build_manifest(tmp_path / "data", NAMES, site=source)
 
 
 def test_a_join_on_something_else_is_refused():

@@ -77,3 +77,24 @@ def test_without_a_file_nothing_is_kept():
     with Journal(None, "x") as journal:
         journal.add(FILE, {})
         assert journal.find(FILE) is None
+
+
+def test_a_file_or_link_that_lies_in_wait_is_neither_written_nor_gives_its_mode(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (tmp_path / "victim").write_text("keep me")
+    (folder / "j.part").symlink_to(tmp_path / "victim")
+    (folder / "j").write_text("")
+    (folder / "j").chmod(0o644)
+    write(folder / "j")
+    assert (tmp_path / "victim").read_text() == "keep me"
+    assert stat.S_IMODE((folder / "j").stat().st_mode) == 0o600
+    (folder / "j.part").unlink()
+    (folder / "j.part").write_text("")
+    (folder / "j.part").chmod(0o644)
+    (folder / "j").unlink()
+    (folder / "j").symlink_to(tmp_path / "victim")
+    write(folder / "j")
+    assert (tmp_path / "victim").read_text() == "keep me"
+    assert stat.S_IMODE((folder / "j").lstat().st_mode) == 0o600
+    assert sorted(file.name for file in folder.iterdir()) == ["j", "j.part"]

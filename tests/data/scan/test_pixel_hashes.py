@@ -10,8 +10,9 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
+from pydicom.pixels import apply_color_lut
 
-from fairpool.data.scan.pixel_hashes import hash_pixels
+from fairpool.data.scan.pixel_hashes import hash_pixels, perceptual_hash
 from fairpool.errors import DataError
 
 
@@ -66,6 +67,52 @@ def test_another_pixel_or_another_shape_of_the_same_bytes_changes_the_hash(tmp_p
     assert len(found) == 3
 
 
+def png_of_palette(colours, **options):
+    indices = np.random.default_rng(0).integers(0, 4, (64, 64)).astype(np.uint8)
+    image = Image.fromarray(indices, mode="P")
+    image.putpalette(np.asarray(colours, np.uint8).ravel().tolist())
+    return image, hashes(encode(image, **options), "png")[0]
+
+
+def test_the_colours_of_a_palette_count_and_not_their_numbers():
+    greys = [[0] * 3, [80] * 3, [160] * 3, [255] * 3]
+    image, grey = png_of_palette(greys)
+    _, coloured = png_of_palette([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]])
+    _, opaque_in_places = png_of_palette(greys, transparency=0)
+    assert len({grey, coloured, opaque_in_places}) == 3
+    turned = Image.fromarray(3 - np.asarray(image), mode="P")
+    turned.putpalette(np.asarray(greys[::-1], np.uint8).ravel().tolist())
+    assert hashes(encode(turned), "png")[0] == hashes(encode(image.convert("RGB")), "png")[0] == grey
+
+
+def test_the_colours_of_a_dicom_palette_count(tmp_path):
+    dataset = pydicom.dcmread(bundled("examples_palette.dcm"))
+    expected = digest(apply_color_lut(dataset.pixel_array, dataset))
+    assert hashes(bundled("examples_palette.dcm"), "dicom")[0] == expected
+    dataset.RedPaletteColorLookupTableData = dataset.RedPaletteColorLookupTableData[::-1]
+    dataset.save_as(tmp_path / "a.dcm")
+    assert hashes(tmp_path / "a.dcm", "dicom")[0] != expected
+
+
+def test_whether_low_numbers_are_bright_counts(write_dicom, tmp_path):
+    dark, bright = write_dicom(tmp_path / "a"), write_dicom(tmp_path / "b", PhotometricInterpretation="MONOCHROME1")
+    assert hashes(dark, "dicom")[0] != hashes(bright, "dicom")[0]
+    assert bits_apart(hashes(dark, "dicom")[1], hashes(bright, "dicom")[1]) > 32
+
+
+def test_the_orientation_of_exif_counts_as_a_turn_of_the_pixels():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = picture().transpose(Image.Transpose.ROTATE_90)
+    assert hashes(encode(turned, exif=exif), "png") == hashes(encode(picture()), "png")
+    assert hashes(encode(turned), "png")[0] != hashes(encode(picture()), "png")[0]
+
+
+def test_the_hash_is_imagehashs_own():
+    levels = np.random.default_rng(0).integers(0, 256, (60, 80), dtype=np.uint8)
+    assert perceptual_hash(levels) == str(imagehash.phash(Image.fromarray(levels)))
+
+
 def picture(seed=0):
     """A smooth image, as radiographs are; noise has no look."""
     coarse = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 6), dtype=np.uint8))
@@ -94,13 +141,6 @@ def stretched(levels):
     return ((levels - float(low)) * (255 / (high - low))).astype(np.uint8)
 
 
-def test_the_perceptual_hash_is_of_the_upright_image():
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    turned = encode(picture().transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
-    assert bits_apart(hashes(turned, "png")[1], hashes(encode(picture()), "png")[1]) <= 2
-
-
 def test_a_monochrome1_image_looks_like_its_monochrome2_copy(write_dicom, tmp_path):
     pixels = np.asarray(picture().resize((128, 128))).astype(np.int16)
     bright = write_dicom(tmp_path / "a", PixelData=pixels.tobytes())
@@ -113,6 +153,30 @@ def test_a_volume_looks_like_its_middle_slice(tmp_path):
     volume = np.stack([np.asarray(picture(seed)) for seed in range(5)], axis=-1)
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii")
     assert hashes(tmp_path / "a.nii", "nifti")[1] == hashes(encode(picture(2)), "png")[1]
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_whole_numbers_of_the_widest_range_look_like_the_same_in_floating_point(tmp_path, order):
+    levels = np.asarray(picture()).astype(np.float64)
+    levels = ((levels - levels.min()) / np.ptp(levels) * 65535 - 32768).round()
+    found = set()
+    for kind in ("i2", "f4"):
+        nibabel.save(nibabel.Nifti1Image(levels.astype(kind)[..., None], np.eye(4)), tmp_path / "a.nii")
+        raw = nibabel.load(tmp_path / "a.nii")
+        swapped = nibabel.Nifti1Image(levels.astype(kind)[..., None], np.eye(4), raw.header.as_byteswapped(order))
+        nibabel.save(swapped, tmp_path / "b.nii")
+        found.add(hashes(tmp_path / "b.nii", "nifti")[1])
+    assert len(found) == 1
+
+
+def test_a_series_of_volumes_looks_like_the_first_and_is_equal_as_a_whole(tmp_path):
+    first = np.stack([np.asarray(picture(seed)) for seed in range(5)], axis=-1)
+    found = []
+    for name, later in (("a.nii", first[::-1]), ("b.nii", first[:, ::-1])):
+        nibabel.save(nibabel.Nifti1Image(np.stack([first, later, later], axis=-1), np.eye(4)), tmp_path / name)
+        found.append(hashes(tmp_path / name, "nifti"))
+    assert found[0][1] == found[1][1] == hashes(encode(picture(2)), "png")[1]
+    assert found[0][0] != found[1][0]
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "I;16"])

@@ -43,14 +43,14 @@ def test_a_pipe_that_took_the_place_of_a_file_does_not_block(tmp_path):
     assert "pipe" in read(tmp_path / "a.png").fault
 
 
-def test_the_fingerprint_changes_with_the_size_and_the_header(write_dicom, tmp_path):
+def test_the_digest_changes_with_the_size_and_the_header(write_dicom, tmp_path):
     first = read(write_dicom(tmp_path / "a"))
     shutil.copy(tmp_path / "a", tmp_path / "copy")
-    assert read(tmp_path / "copy").fingerprint == first.fingerprint
-    assert len(first.fingerprint) == 32
-    assert read(write_dicom(tmp_path / "b", PatientID="other")).fingerprint != first.fingerprint
+    assert read(tmp_path / "copy").digest == first.digest
+    assert len(first.digest) == 32
+    assert read(write_dicom(tmp_path / "b", PatientID="other")).digest != first.digest
     (tmp_path / "c").write_bytes((tmp_path / "a").read_bytes() + b"\0\0")
-    assert read(tmp_path / "c").fingerprint != first.fingerprint
+    assert read(tmp_path / "c").digest != first.digest
 
 
 def test_pixels_are_read_on_demand_alone(write_png, tmp_path):

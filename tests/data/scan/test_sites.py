@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from fairpool.data.scan.persons import find_person
@@ -28,7 +31,7 @@ def test_a_source_without_a_meaning_is_refused_before_anything_is_read(tmp_path,
 def test_a_fault_of_the_table_is_told_before_any_file_is_read(tmp_path):
     (tmp_path / "t.csv").write_text("path,hospital\na/1.png,Bern\na/1.png,Basel\n")
     options = {"root": tmp_path, "key": "path", "on": "path"}
-    with pytest.raises(DataError, match=r"several sites \(rows 1, 2"):
+    with pytest.raises(DataError, match=r"several values of .hospital. \(rows 1, 2"):
         SiteSource(f"table:{tmp_path}/t.csv", column="hospital", **options)
     with pytest.raises(DataError, match='no column "site"'):
         SiteSource(f"table:{tmp_path}/t.csv", column="site", **options)
@@ -67,6 +70,18 @@ def test_a_missing_site_is_refused_or_gets_its_name(tmp_path, write_png):
 
 def test_a_scanner_without_a_sidecar_or_with_a_damaged_one_is_empty(tmp_path, write_nifti):
     path = write_nifti(tmp_path / "a.nii.gz")
-    assert SidecarScanner(str(tmp_path))(str(path)) == ""
+    assert SidecarScanner()(str(path)) == ""
     (tmp_path / "a.json").write_text("[")
-    assert SidecarScanner(str(tmp_path))(str(path)) == ""
+    assert SidecarScanner()(str(path)) == ""
+
+
+def test_sites_are_found_without_monai(tmp_path):
+    (tmp_path / "t.csv").write_text("path,site\na.png,Bern\n")
+    script = (
+        "import sys; from fairpool.data.scan.sites import SiteSource; root = sys.argv[1]; "
+        "[SiteSource(text, root=root, column='site', key='path') for text in "
+        "('level:0', 'path:(?P<site>x)', 'dicom:InstitutionName', 'sidecar:InstitutionName', f'table:{root}/t.csv')]; "
+        "print('monai' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import subprocess
 import sys
@@ -121,21 +122,46 @@ def test_pipes_are_named_and_not_opened(tmp_path):
     assert "pipe" in walk(tmp_path).faults["a.png"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone becomes another user")
-def test_a_locked_folder_is_named_and_the_rest_is_found(tmp_path):
-    # In a process of another user, because root may read everything.
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open" / "a.png").write_bytes(b"1")
-    (tmp_path / "locked").mkdir(mode=0o700)
-    for folder in (tmp_path, *tmp_path.parents):
-        if not os.stat(folder).st_mode & 0o001:
-            os.chmod(folder, 0o755)
+def walk_as_nobody(folder):
+    """What another user finds, for root may read everything; in a process of its own."""
+    for parent in (folder, *folder.parents):
+        if not os.stat(parent).st_mode & 0o001:
+            os.chmod(parent, 0o755)
     code = (
         "import os, sys; from fairpool.data.scan.walking import walk; os.setuid(65534); found = walk(sys.argv[1]); "
         "print([file.path for file in found.files], found.faults)"
     )
-    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert result.stdout.startswith("['open/a.png'] {'locked': 'folder cannot be read (permission denied).")
+    result = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+    return result.stdout.strip()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone becomes another user")
+@pytest.mark.parametrize("mode", [0o700, 0o744, 0o711])  # closed; names may be read; names may not be read
+def test_a_locked_folder_is_named_once_and_the_rest_is_found(tmp_path, mode):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "a.png").write_bytes(b"1")
+    (tmp_path / "locked" / "below").mkdir(parents=True)
+    (tmp_path / "locked" / "Meier.png").write_bytes(b"1")
+    (tmp_path / "locked" / "link.png").symlink_to("Meier.png")
+    (tmp_path / "locked").chmod(mode)
+    said = "folder cannot be read (permission denied). Ask for the right to read it"
+    assert walk_as_nobody(tmp_path) == f"['open/a.png'] {{'locked': '{said}'}}"
+
+
+def test_a_file_that_goes_away_meanwhile_is_named_and_stops_nothing(tmp_path, monkeypatch):
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(b"1")
+    scan = os.scandir
+
+    def scan_and_lose(path):
+        found = list(scan(path))
+        (tmp_path / "b.png").unlink()
+        return contextlib.nullcontext(found)
+
+    monkeypatch.setattr("fairpool.data.scan.walking.os.scandir", scan_and_lose)
+    found = walk(tmp_path)
+    assert paths(found) == ["a.png", "c.png"]
+    assert found.faults == {"b.png": "file cannot be looked at (no such file or directory). Scan again"}
 
 
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
+from fairpool.data.checks import is_empty
 from fairpool.data.spelling import SiteSpelling
 from fairpool.errors import DataError
-from fairpool.transforms.site_transform import is_empty
 
 __all__ = ["combine_values", "refuse_identifying", "spell_number"]
 

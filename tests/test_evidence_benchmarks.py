@@ -1,0 +1,45 @@
+"""The benchmarks of the metrics, the images and the manifest run, small, and write what the performance page reads."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def run(tmp_path, name, *arguments):
+    file = tmp_path / "results.json"
+    command = [sys.executable, str(BENCHMARKS / name), "--rounds", "1", *arguments, "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert {"machine", "versions", "command", "rows"} <= set(found)
+    assert str(tmp_path) not in file.read_text(encoding="utf-8")
+    assert f"python benchmarks/{name} " in found["command"]
+    return found["rows"]
+
+
+@pytest.mark.slow
+def test_the_metrics_are_timed_against_a_bincount_at_2_20_and_500_groups(tmp_path):
+    rows = run(tmp_path, "metrics.py", "--samples", "20000")
+    ours = [row for row in rows if row["contender"] == "fairpool, whole report"]
+    assert [row["groups"] for row in ours] == [2, 20, 500]
+    assert all(row["ratio_to_bincount"] > 0 for row in ours)
+    peers = {name: any(name in row["contender"] for row in rows) for name in ("torchmetrics", "ignite", "fairlearn")}
+    assert all(peers.values()), "a peer is timed, or said to be not installed"
+
+
+def test_a_table_is_opened_split_and_sampled_in_a_process_of_its_own(tmp_path):
+    rows = {row["step"]: row for row in run(tmp_path, "manifest_rows.py", "--rows", "3000")}
+    assert 0 < rows["total"]["median"] < 60
+    assert rows["peak"]["unit"] == "MiB"
+
+
+@pytest.mark.slow
+def test_images_are_read_by_each_reader_and_loaded_by_0_1_and_2_workers(tmp_path):
+    rows = run(tmp_path, "images.py", "--width", "400", "--images", "4")
+    assert len({row["reader"] for row in rows if "reader" in row}) == 4
+    assert {row["workers"] for row in rows if row.get("loader") == "later reads"} == {0, 1, 2}
