@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fairpool.data.vocabulary import SiteVocabulary
@@ -29,8 +30,18 @@ def as_items(
         site=vocabulary.encode(list(records["site"]), unknown, rows=list(records["row"])),
         patient=records["patient"].map(numbers),
     )
-    rows = items.drop(columns="section", errors="ignore").to_dict("records")
-    return [{str(key): value for key, value in row.items()} for row in rows]
+    items = items.drop(columns="section", errors="ignore")
+    names = [str(name) for name in items.columns]
+    columns = [_plain(items.iloc[:, place]) for place in range(len(names))]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    """The values of a column as Python's own: `DataFrame.to_dict` goes through them row by row."""
+    values = column.tolist()
+    if column.dtype == object:
+        return [value.item() if isinstance(value, np.generic) else value for value in values]
+    return values
 
 
 def name_row(item: Mapping[Hashable, Any]) -> str:

@@ -1,6 +1,7 @@
 """Tables of every kind become text, or are refused in a sentence; formulas come back as they were written."""
 
 import csv
+import io
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairpool.csv_cells import text_cell
+from fairpool.data import table_text
 from fairpool.data.table_text import parse_text, read_table
 from fairpool.errors import DataError
 
@@ -80,3 +82,27 @@ def test_any_text_is_a_table_or_a_refusal(text):
     except DataError:
         return
     assert table.columns.is_unique
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(["", " ", "a", "'=1", "x\ny"]), min_size=2, max_size=2), max_size=12),
+    st.integers(1, 5),
+)
+def test_rows_are_those_of_the_csv_module_in_parts_of_any_length(rows, at_once):
+    text = io.StringIO()
+    csv.writer(text).writerows([["p", "q"], *rows])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table_text, "_AT_ONCE", at_once)
+        table = parse_text(text.getvalue(), ",", "t.csv")
+    expected = [[cell.removeprefix("'") for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    assert table.to_numpy().tolist() == expected
+    assert list(table.columns) == ["p", "q"]
+
+
+def test_ragged_lines_far_down_are_named_by_their_line():
+    text = "p,q\n" + "a,b\n" * 1200 + "\na\n" + "a,b\n" * 1200 + "a,b,c\n"
+    with pytest.raises(
+        DataError, match=r"^2 lines do not have the 2 columns .*: line 1203: 1 cells; line 2404: 3 cells"
+    ):
+        parse_text(text, ",", "t.csv")
