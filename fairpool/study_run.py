@@ -72,7 +72,10 @@ class StudyRun:
         return result
 
     def deliver(self) -> None:
-        """Send what a process that ended too early has left of a finished run."""
+        """Send, and clear away, what a process that ended too early has left of a finished run."""
+        from fairpool.saved_states import remove_states
+
+        remove_states(self.run_dir)
         if (self.run_dir / SPOOL_NAME).is_file():
             self.client.set_terminated(self.client.open_run(self.run_dir, self.run_name, self.tags), "FINISHED")
 

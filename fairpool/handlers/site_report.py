@@ -61,6 +61,7 @@ class SiteReport:
         self.keep_predictions = keep_predictions
         self.report: GroupReport | None = None
         self._kept: list[dict[str, list[Any]]] = []
+        self._published: tuple[str, ...] = ()
 
     @property
     def num_unknown(self) -> int:
@@ -88,9 +89,11 @@ class SiteReport:
         parts = [pd.DataFrame(part) for part in self._kept]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
-    def _reset(self, _: Any) -> None:
+    def _reset(self, engine: Any) -> None:
         self.metric.reset()
         self._kept.clear()
+        for name in self._published:  # a figure without an estimate this time must not keep the last one's
+            engine.state.metrics.pop(name, None)
 
     def _count(self, engine: Any) -> None:
         output, batch = engine.state.output, engine.state.batch
@@ -114,6 +117,7 @@ class SiteReport:
         figures = report_metrics(self.report, self.slugs)
         if name is not None and name not in figures:
             figures[name] = float("inf")  # no estimate is worse than any: it must not become the best model
+        self._published = tuple(figures)
         engine.state.metrics.update(figures)
 
 

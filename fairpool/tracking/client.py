@@ -74,7 +74,7 @@ class SpoolingClient:
     def log_batch(
         self, run_id: str, metrics: Sequence[Any] = (), params: Sequence[Any] = (), tags: Sequence[Any] = ()
     ) -> None:
-        """As `MlflowClient.log_batch`; a metric of a step, or a parameter, that was logged before stays as it is."""
+        """As `MlflowClient.log_batch`; the same value of a metric's step, and a parameter, are logged once."""
         by_step: dict[tuple[int, int], dict[str, float]] = {}
         for metric in metrics:
             by_step.setdefault((metric.step, metric.timestamp), {})[metric.key] = float(metric.value)

@@ -65,7 +65,7 @@ class Spool:
             self._unwritten.append(_line(entries[0]))
         self.about = entries[0]
         self._waiting = deque(entries[self.sent :])
-        self._logged: set[tuple[str, str, str]] = set()
+        self._logged: set[tuple[str, ...]] = set()
         self._status = "RUNNING"  # a run begins so
         for entry in entries:
             self._logged.update(_names(entry))
@@ -73,14 +73,14 @@ class Spool:
         self._write()
 
     def add(self, kind: str, **content: Any) -> None:
-        """Keep an entry; what was logged before (a metric of a step, a parameter) stays as it is.
+        """Keep an entry; the same value of a metric's step, or of a tag, and a parameter are kept once.
 
         A run that goes on from its last checkpoint repeats up to one epoch: its metrics must not come twice.
         """
         entry = {"kind": kind, **content}
         with self._guard:
             if "values" in entry:
-                fresh = {name for _, _, name in set(_names(entry)) - self._logged}
+                fresh = {name for _, name, *_ in set(_names(entry)) - self._logged}
                 entry["values"] = {name: value for name, value in entry["values"].items() if str(name) in fresh}
                 if not entry["values"]:
                     return
@@ -152,10 +152,11 @@ class Spool:
             return  # the disk is full; sending twice does no harm
 
 
-def _names(entry: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _names(entry: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """What of an entry must not come twice: a parameter; the same value of a tag, or of a metric's step."""
+    kind = str(entry["kind"])
     for name, value in entry.get("values", {}).items():
-        # A tag may change; a metric of a step and a parameter may not.
-        yield str(entry["kind"]), str(value if entry["kind"] == "tags" else entry.get("step")), str(name)
+        yield (kind, str(name)) if kind == "params" else (kind, str(name), str(entry.get("step")), repr(value))
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

@@ -159,6 +159,19 @@ def test_a_figure_without_estimate_is_left_out(cases):
     assert "fpr/b" in metrics
 
 
+def test_a_figure_without_estimate_does_not_keep_that_of_the_validation_before(cases):
+    """A network that predicts no positive any more has no false discovery rate."""
+    network = nn.Identity()
+    evaluator = evaluate(cases, SiteReport(SITES), network=network)
+    assert "fdr_gap" in evaluator.state.metrics
+    evaluator.state.metrics["of others"] = 1.0
+    network.register_forward_hook(lambda *_: torch.tensor([[1.0, 0.0]]).expand(len(_[2]), 2))
+    evaluator.run()
+    none_positive = slow_metrics(cases, lambda _: False)
+    assert evaluator.state.metrics == pytest.approx(none_positive | {"of others": 1.0})
+    assert "fdr_gap" not in evaluator.state.metrics
+
+
 def test_a_key_metric_without_estimate_is_the_worst_there_is(cases):
     some = [case for case in cases if case["site"] == 0]
     evaluator = evaluate(some, SiteReport(SITES), "deo", metric_cmp_fn=lambda current, best: current < best)

@@ -37,7 +37,7 @@ def test_entries_come_back_in_their_order(tmp_path):
     assert status["status"] == "FINISHED"
 
 
-def test_a_metric_of_a_step_is_kept_once(tmp_path):
+def test_a_value_of_a_metrics_step_is_kept_once(tmp_path):
     spool = Spool(tmp_path, ABOUT)
     spool.add("metrics", step=1, values={"a": 1.0})
     spool.close()
@@ -45,10 +45,15 @@ def test_a_metric_of_a_step_is_kept_once(tmp_path):
     spool.add("metrics", step=1, values={"a": 1.0, "b": 2.0})
     spool.add("metrics", step=1, values={"a": 1.0})
     spool.add("metrics", step=2, values={"a": 1.0})
-    assert [(entry["step"], entry["values"]) for entry in spool.waiting(9)[1:]] == [
+    spool.add("metrics", step=2, values={"a": 1.5})
+    spool.add("params", values={"eta": 1})
+    spool.add("params", values={"eta": 2})
+    assert [(entry.get("step"), entry["values"]) for entry in spool.waiting(9)[1:]] == [
         (1, {"a": 1.0}),
         (1, {"b": 2.0}),
         (2, {"a": 1.0}),
+        (2, {"a": 1.5}),
+        (None, {"eta": 1}),
     ]
     spool.close()
 
