@@ -221,5 +221,7 @@ class SpoolingClient:
 def _sentence(error: Exception) -> str:
     if isinstance(error, ConnectionError):
         return without_password(str(error))
+    if str(error).startswith("API request to"):  # MLflow goes on with addresses, pools and retries
+        return "The tracking server does not answer."
     reason = (without_password(str(error)).strip().splitlines() or [type(error).__name__])[0]
     return f"The tracking store failed: {reason.rstrip('.')}."
