@@ -186,14 +186,14 @@ def parse_overrides(
             raise ValueError(f'"{key}" is not set this way: {_SET_BY_OPTIONS[key]}.')
         try:
             overrides[key] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, or with more digits or brackets than Python reads
             overrides[key] = value
         if not trust_config and (runs_code(overrides[key]) or key.split("#")[-1] == "_target_"):
             raise ValueError(f'the value of "{key}" would run as code; add --trust-config if that is meant.')
         kind = _number_kind(known[key])
         is_reference = isinstance(overrides[key], str) and overrides[key].lstrip().startswith(("@", "$", "%"))
         if kind and not is_reference and _number_kind(overrides[key]) not in (kind, "a whole number"):
-            raise ValueError(f'"{key}" must be {kind}, such as {known[key]}; got "{value}".')
+            raise ValueError(f'"{key}" must be {kind}, such as {known[key]}; got "{value[:60]}".')
     return overrides
 
 

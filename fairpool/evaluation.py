@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairpool.csv_cells import text_cell
+from fairpool.data.counted import counted
+from fairpool.data.vocabulary import UNKNOWN_NAME
 from fairpool.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -132,10 +134,12 @@ def evaluate_checkpoint(
     workflow.run()
     report = workflow.parser.get_parsed_content("site_report")
     scores = report.predictions()
-    scores["site"] = [sites.names[number] if number >= 0 else "unknown" for number in scores["site"]]
+    scores["site"] = [sites.names[number] if number >= 0 else UNKNOWN_NAME for number in scores["site"]]
     notes = [*records.attrs["notes"]]
-    if number := int((scores["site"] == "unknown").sum()) if unknown == "keep" else 0:
-        unseen = ", ".join(sorted(set(names) - set(vocabulary.names)))
+    if without := names.count(UNKNOWN_NAME) if UNKNOWN_NAME not in vocabulary.names else 0:
+        notes.append(f'{counted(without, "image is", "images are")} of site "{UNKNOWN_NAME}": in no rate')
+    if number := int((scores["site"] == UNKNOWN_NAME).sum()) - without if unknown == "keep" else 0:
+        unseen = ", ".join(sorted(set(names) - {*vocabulary.names, UNKNOWN_NAME}))
         notes.append(f"{number} images are of sites that the training never saw ({unseen}): unknown, in no rate")
     has_labels = "label" in records
     kept = ["row", "site", *(["label"] if has_labels else []), "probability"]

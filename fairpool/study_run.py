@@ -192,11 +192,11 @@ def _evaluate(parsed: Any, section: str) -> tuple[dict[str, float], Any]:
 def _write_predictions(run_dir: Path, pool: "Pool", reports: Mapping[str, Any]) -> None:
     import pandas as pd
 
-    from fairpool.data.vocabulary import UNKNOWN
+    from fairpool.data.vocabulary import UNKNOWN, UNKNOWN_NAME
 
     parts = [report.predictions().assign(split=section) for section, report in reports.items()]
     table = pd.concat(parts, ignore_index=True)
-    names = {UNKNOWN: "unknown", **dict(enumerate(pool.all_sites.names))}
+    names = {UNKNOWN: UNKNOWN_NAME, **dict(enumerate(pool.all_sites.names))}
     table["site"] = table["site"].map(names)
     columns = ["patient", "row", "site", "split", "label", "probability"]
     table[columns].to_parquet(run_dir / "predictions.parquet", index=False)

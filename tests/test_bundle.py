@@ -277,3 +277,10 @@ def test_monai_alone_runs_the_bundle(tree, tmp_path):
     command += [str(part) for key, value in options.items() for part in (f"--{key}", value)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("value", ["[" * 99_999, "9" * 9999])
+def test_a_value_beyond_what_json_reads_is_refused_in_a_short_sentence(value):
+    with pytest.raises(ValueError, match='"epochs" must be a whole number') as caught:
+        parse(f"epochs={value}")
+    assert len(str(caught.value)) < 200

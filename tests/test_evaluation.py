@@ -225,6 +225,21 @@ def test_unseen_sites_may_be_counted_as_unknown(model, ward, tmp_path):
         np.testing.assert_equal(getattr(kept.report, rate).numpy(), getattr(named.report, rate)[:2].numpy())
 
 
+def test_images_of_unknown_site_are_scored_and_in_no_rate(model, ward, tmp_path):
+    rows = [
+        [image, label, {"[/new] ward": "unknown"}.get(site, site), *rest]
+        for image, label, site, *rest in read_rows(ward)
+    ]
+    manifest = write_manifest(ward.parent / "unknown.csv", rows)
+    named = evaluate_checkpoint(model, manifest, columns={})
+    assert (named.scores["site"] == "unknown").sum() == 6
+    assert "unknown" not in named.sites
+    assert '6 images are of site "unknown": in no rate' in named.notes
+    kept = evaluate_checkpoint(model, manifest, columns={}, unknown="keep")
+    assert any(note.startswith("12 images are of sites that the training never saw") for note in kept.notes)
+    assert len(kept.notes) == 2
+
+
 def test_unseen_sites_may_be_refused_with_row_and_vocabulary(model, ward):
     done = run_cli("evaluate", model, "--manifest", ward, "--unknown-sites", "raise")
     assert_one_sentence(done, 1)

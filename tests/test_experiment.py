@@ -339,3 +339,32 @@ def test_a_study_survives_the_end_of_its_server_and_sends_its_evidence_later(tmp
         steps = [point.step for point in client.get_metric_history(run.info.run_id, "val/error")]
         assert steps == list(range(1, 61))
         assert "nothing was waiting" in run_cli("sync", "--output", output).out
+
+
+def test_images_of_unknown_site_are_trained_on_and_reported_apart(tmp_path, store):
+    manifest = write_hospitals(tmp_path, sites=(*SITES, "unknown"))
+    done = run_cli(
+        "run",
+        "tuberculosis",
+        "--manifest",
+        manifest,
+        "--epochs",
+        1,
+        "--seeds",
+        1,
+        *TINY,
+        "--methods",
+        "fairalm,balanced_sampling",
+        "--output",
+        store.folder,
+    )
+    assert done.status == 0, done.err
+    assert 'images are of site "unknown": in no rate and no constraint' in done.out
+    assert "error at unknown" not in done.out
+    file = max(store.folder.glob("*/fairalm-seed0/predictions.parquet"), key=lambda path: path.stat().st_mtime)
+    predictions = pd.read_parquet(file)
+    assert "unknown" in set(predictions["site"])
+    result = json.loads((file.parent / "result.json").read_text(encoding="utf-8"))
+    assert result["sites"] == sorted(SITES)
+    known = predictions[(predictions["site"] != "unknown") & (predictions["split"] == "test")]
+    assert sum(sum(map(sum, site)) for site in result["test_counts"]) == len(known)

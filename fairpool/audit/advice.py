@@ -118,6 +118,9 @@ def advise_on_images(
         named = ", ".join(f"{site} {lost[site]} ({100 * shares[site]:.0f} %)" for site in shares.index[:_LISTED])
         level = "care" if shares.iloc[0] > _LOST_SHARE else "note"
         text = f"{len(faults)} images cannot be read: {named}; a site that loses more than others changes its rates"
+        if gone := sorted(shares.index[shares == 1]):
+            more = f" and {len(gone) - _LISTED} more" if len(gone) > _LISTED else ""
+            text += f"; without an image, {', '.join(gone[:_LISTED])}{more} takes no part"
         found.append(Advice("unreadable_images", level, text))
     if duplicates is not None:
         same, near = duplicates["same_pixels"], duplicates["near"]
@@ -188,7 +191,7 @@ def _on_shortcut(both: Association, separability: Sequence[Separability]) -> lis
             found.append(Advice("site_told_in_part", "risk" if prevalence_differs(both) else "note", text))
     for kind in ("thumbnails", "image statistics", "metadata"):
         part = _find(separability, "label", kind)
-        if part and part.auc is not None and part.auc_within is not None and part.auc - part.auc_within >= _DROP_AUC:
+        if part and prevalence_differs(both) and _falls_within(part):
             text = (
                 f"{kind} predict the label with AUC {part.auc:.2f}, but only {part.auc_within:.2f} among images of one "
                 "site: the difference is the site"
@@ -196,6 +199,13 @@ def _on_shortcut(both: Association, separability: Sequence[Separability]) -> lis
             found.append(Advice("label_told_by_site", "risk", text))
             break
     return found
+
+
+def _falls_within(part: Separability) -> bool:
+    """Whether among equals less is told than among all, by enough to matter and by more than the folds vary."""
+    if part.auc is None or part.auc_within is None or part.auc_std is None or part.auc < HARDLY_AUC:
+        return False
+    return part.auc - part.auc_within >= max(_DROP_AUC, 2 * part.auc_std / len(part.auc_folds) ** 0.5)
 
 
 def _on_metadata(metadata_auc: Mapping[str, float | None]) -> list[Advice]:

@@ -26,8 +26,9 @@ class Association:
         corrected_v: Bergsma's correction, for the effective number of images.
         low: lower limit of V with 95 % confidence; None also with fewer than 5 patients a value on average.
         high: upper limit.
-        design_effect: by how much more V varies by chance than with one image a patient: what resampled patients add to
-            V squared over what resampled images add; at least 1, at most its value if a patient's images are all alike.
+        design_effect: how many times larger V squared would be on average than with one image a patient, were the
+            columns independent: 1 where a patient's images differ as those of several patients do, up to the number of
+            his images where they are alike. How strongly the columns go together does not enter.
         bits: mutual information, plain.
         chance_bits: what independent columns would show of it by chance (Miller and Madow's term, times the effect).
         entropy_share: mutual information as a share of the entropy of the second column.
@@ -101,7 +102,7 @@ def measure_association(
         resamples: of the patients.
         seed: of the draws.
     Source: Smithson 2003, Confidence Intervals (Sage), for the noncentral interval; Rao and Scott 1984,
-        doi:10.1214/aos/1176346391, for the division; the shift and the union are ours.
+        doi:10.1214/aos/1176346391, for the division; the estimate of the effect, the shift and the union are ours.
 
     >>> found = measure_association(["a"] * 30 + ["b"] * 30, [0, 1] * 30, range(60))
     >>> found.cramers_v, found.corrected_v, found.low, found.bits
@@ -120,11 +121,7 @@ def measure_association(
     rng = np.random.default_rng(seed)
     resampled = _resampled_phi_squared(row, column, patient, resamples, rng)
     bias = float(resampled.mean()) - squared
-    design_effect = 1.0
-    if num_patients < num_images:
-        of_images = _resampled_phi_squared(row, column, np.arange(num_images), resamples, rng)
-        most = float((np.bincount(patient) ** 2).sum()) / num_images  # all images of each patient are alike
-        design_effect = float(np.clip(bias / max(float(of_images.mean()) - squared, 1e-9), 1.0, most))
+    design_effect = _design_effect(row, column, patient)
     low, high = None, None
     if num_patients >= _FEWEST_PATIENTS * max(rows, columns):
         shifted = np.quantile(resampled - 2 * bias, [_TAIL, 1 - _TAIL])
@@ -148,6 +145,26 @@ def measure_association(
         chance_bits=design_effect * freedom / (2 * num_images * float(np.log(2))),
         entropy_share=max(bits, 0.0) / _entropy(shares.sum(axis=0)),
     )
+
+
+def _design_effect(row: NDArray[Any], column: NDArray[Any], patient: NDArray[Any]) -> float:
+    """Chi-squared of independent columns over its degrees of freedom, on average, given how a patient's images agree.
+
+    It is 1 + sum over pairs of images of one patient of a * b / (n (R - 1)(C - 1)), where a = 1 / p - 1 if both are in
+    one row of share p, else -1, and b the same for columns. Of independent columns the mean of a * b is the product of
+    the means, so that the association that is there stays out. No patient can add more than his number of images.
+    """
+    sizes = np.bincount(patient).astype(np.float64)
+    pairs, number = float((sizes * (sizes - 1)).sum()), len(row)
+    if not pairs:
+        return 1.0
+    agreement = 1.0
+    for line in (row, column):
+        counts = np.bincount(line)
+        keys, images = np.unique(patient * len(counts) + line, return_counts=True)
+        alike = float((images * (images - 1) * (number / counts[keys % len(counts)])).sum())
+        agreement *= (alike - pairs) / (len(counts) - 1)
+    return float(np.clip(1 + agreement / (pairs * number), 1.0, sizes.max()))
 
 
 def _phi_squared_of(table: NDArray[Any]) -> float:

@@ -12,7 +12,8 @@ from fairpool.audit.advice import LEVELS, advise, advise_on_images, prevalence_d
 from fairpool.audit.association import Association, measure_association
 from fairpool.audit.cells import count_cells, expected_gap_of, prevalence
 from fairpool.audit.image_pass import ImagePass, pass_over_images
-from fairpool.audit.metadata import KNOWN_COLUMNS, metadata_features
+from fairpool.audit.metadata import KNOWN_COLUMNS, metadata_features, refuse_roles, roles_of
+from fairpool.audit.readable import countable_rows
 from fairpool.audit.report import Audit, ScannerCell, Unreadable
 from fairpool.audit.separability import FEWEST_PATIENTS
 from fairpool.audit.telling import tell_site_and_label
@@ -21,6 +22,7 @@ from fairpool.constraints import CONSTRAINTS
 from fairpool.data.checks import is_missing
 from fairpool.data.duplicates import find_duplicates
 from fairpool.data.manifest import read_manifest, read_table
+from fairpool.data.vocabulary import UNKNOWN_NAME
 from fairpool.errors import DataError
 
 __all__ = ["MAX_IMAGES", "AuditOptions", "audit_manifest", "audit_records"]
@@ -63,15 +65,19 @@ def audit_manifest(
         read_images: False audits the table alone; the images need not be there.
         options: of `audit_records`, all but ``positive``.
     Raises:
-        DataError: the table or a column is missing or malformed. An image that cannot be read is counted instead.
+        DataError: the table or a column is missing or malformed, or no image can be read; a few are counted instead.
         ValueError: as `audit_records`.
     """
     columns = dict(columns or {})
+    roles = roles_of(columns)
+    refuse_roles(options.get("metadata_columns", ()), roles)
     if not read_images:
         columns["image_column"] = None
     records = read_manifest(manifest, root_dir=root_dir, check_images=False, **columns)
     table = read_table(manifest)
     table = table.set_axis(pd.RangeIndex(1, len(table) + 1)).loc[records.index]
+    kept = [name for name in table if name not in roles or name == options.get("scanner_column")]
+    table = table[kept]  # a site that stands in the column "scanner" is not told from it
     return audit_records(records, table, positive=columns.get("positive") or "1", **options)
 
 
@@ -105,7 +111,7 @@ def audit_records(
         progress: called with (done, total) images read.
         measured: called with (done, total) classifiers measured.
     Raises:
-        DataError: a column is not there.
+        DataError: a column is not there, every site is "unknown", or no image can be read.
         ValueError: the constraint is another word, ``max_images`` is not positive, or ``table`` has another length.
     """
     if constraint not in CONSTRAINTS:
@@ -116,8 +122,15 @@ def audit_records(
         raise ValueError(f"table must have a row for each of the {len(records)} records; got {len(table)}.")
     patients_named = bool(records.attrs.get("patients_named", True))
     notes = list(records.attrs.get("notes", []))
-    records = records.reset_index(drop=True)
-    table = pd.DataFrame(index=records.index) if table is None else table.reset_index(drop=True)
+    is_known = (records["site"] != UNKNOWN_NAME).to_numpy()
+    if not is_known.all():
+        notes.append(
+            f'{int((~is_known).sum())} images of site "{UNKNOWN_NAME}" are left out: no constraint reaches them'
+        )
+    if not is_known.any():
+        raise DataError(f'each of the {len(records)} rows has the site "{UNKNOWN_NAME}": there is no site to compare.')
+    records = records[is_known].reset_index(drop=True)
+    table = pd.DataFrame(index=records.index) if table is None else table[is_known].reset_index(drop=True)
     sample = _sample(records, max_images, seed)
     if len(sample) < len(records):
         notes.append(f"{len(sample)} of {len(records)} images, of a random sample of patients, are read and told apart")
@@ -130,15 +143,16 @@ def audit_records(
             progress=progress,
         )
     records = records.assign(scanner=_scanners(table, scanner_column, images, len(sample) == len(records)))
+    counted = records[countable_rows(records, sample, images.faults if images else {})]
     metadata, more = _metadata(table.iloc[sample], [*metadata_columns], scanner_column, images)
     notes += more
     told = records.iloc[sample].reset_index(drop=True)
     separability, metadata_auc = tell_site_and_label(told, metadata, images, seed=seed, progress=measured)
-    cells, whole = count_cells(records), count_cells(records, by_label=False)
+    cells, whole = count_cells(counted), count_cells(counted, by_label=False)
     by_label = {0: cells[::2], 1: cells[1::2], None: whole}
-    associations = _associations(records, seed)
+    associations = _associations(counted, seed)
     copies = _count_copies(told, table.iloc[sample], images)
-    advice = advise(records, cells, associations, separability, metadata_auc, patients_named=patients_named)
+    advice = advise(counted, cells, associations, separability, metadata_auc, patients_named=patients_named)
     advice += advise_on_images(told["site"].tolist(), images.faults if images else {}, copies)
     advice.sort(key=lambda sentence: LEVELS.index(sentence.level))
     differs = "site x label" in associations and prevalence_differs(associations["site x label"])
@@ -149,12 +163,12 @@ def audit_records(
         num_images=len(records),
         num_patients=int(records["patient"].nunique()),
         patients_named=patients_named,
-        sites=tuple(sorted(records["site"].unique())),
+        sites=tuple(sorted(counted["site"].unique())),
         positive=positive,
         constraint=constraint,
         cells=tuple(cells),
-        prevalence=prevalence(records),
-        scanners=tuple(_count_scanners(records)),
+        prevalence=prevalence(counted),
+        scanners=tuple(_count_scanners(counted)),
         associations=associations,
         separability=tuple(separability),
         metadata_auc=metadata_auc,

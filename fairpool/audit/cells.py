@@ -70,7 +70,9 @@ def count_cells(records: pd.DataFrame, *, by_label: bool = True) -> list[Cell]:
     labels: tuple[int | None, ...] = (0, 1) if by_label else (None,)
     counts = records.groupby(["site", *(["label"] if by_label else []), "patient"]).size()
     by_cell: dict[Any, Any] = {
-        key: part.to_numpy(float) for key, part in counts.groupby(level=list(range(counts.index.nlevels - 1)))
+        # Before pandas 3 the key of a single level was no tuple.
+        key if isinstance(key, tuple) else (key,): part.to_numpy(float)
+        for key, part in counts.groupby(level=list(range(counts.index.nlevels - 1)))
     }
     cells = []
     for site in sorted(records["site"].unique()):

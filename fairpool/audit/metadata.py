@@ -1,6 +1,7 @@
 """What a table or a header says of each image beside its pixels, as features: which scanner, which shape, which age."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pandas as pd
 from fairpool.data.checks import is_missing
 from fairpool.errors import DataError
 
-__all__ = ["KNOWN_COLUMNS", "metadata_features"]
+__all__ = ["KNOWN_COLUMNS", "metadata_features", "refuse_roles", "roles_of"]
 
 KNOWN_COLUMNS = ("format", "shape", "spacing", "photometric", "scanner")
 """Columns that `fairpool manifest build` writes and that are metadata of the image."""
@@ -17,6 +18,44 @@ _MOST_VALUES = 0.5
 """A column of text with more distinct values than this share of the rows names images, not kinds of images."""
 
 _NUMERIC_SHARE = 0.95
+
+_NUMBERED_SHARE = 0.9
+"""A column of whole numbers with more distinct values than this share of its cells numbers the rows."""
+
+_FEWEST_NUMBERED = 20
+
+
+def roles_of(columns: Mapping[str, Any]) -> dict[str, str]:
+    """What a table's columns stand for, by their names.
+
+    Args:
+        columns: options of `fairpool.data.manifest.read_manifest`, whose defaults stand for those that are not there.
+
+    >>> roles_of({"site_column": "hospital", "patient_column": None})
+    {'image': 'image', 'path': 'image', 'label': 'label', 'patient': 'patient', 'hospital': 'site'}
+    """
+    image = columns.get("image_column") or "image"
+    roles = dict.fromkeys(["image", "path"] if image == "image" else [str(image)], "image")
+    for role in ("label", "patient", "site"):
+        roles[str(columns.get(f"{role}_column") or role)] = role
+    return roles
+
+
+def refuse_roles(wanted: Sequence[str], roles: Mapping[str, str]) -> None:
+    """Refuse metadata columns that are the site, the label, the patient or the file: they tell everything.
+
+    Args:
+        wanted: names of columns.
+        roles: of `roles_of`.
+    Raises:
+        DataError: naming the first such column.
+    """
+    for name in wanted:
+        if name in roles:
+            raise DataError(
+                f'"{name}" is the column of the {roles[name]}, from which site or label would be told without meaning. '
+                "Take it out of --metadata-columns."
+            )
 
 
 def metadata_features(table: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -55,9 +94,19 @@ def metadata_features(table: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.D
                 features[f"{name} {axis + 1}"] = pd.to_numeric(parts[axis], errors="coerce")
         elif pd.to_numeric(text, errors="coerce").notna().sum() >= _NUMERIC_SHARE * text.notna().sum():
             values = pd.to_numeric(text, errors="coerce").astype(float)
-            features[name] = values.where(np.isfinite(values))
-        elif number > _MOST_VALUES * len(text) and number > 20:
+            values = values.where(np.isfinite(values))
+            if _numbers_rows(values):
+                notes.append(f'the metadata column "{name}" is left out: its {number:,} whole numbers number the rows')
+            else:
+                features[name] = values
+        elif number > _MOST_VALUES * len(text) and number > _FEWEST_NUMBERED:
             notes.append(f'the metadata column "{name}" is left out: its {number:,} values name the rows')
         else:
             features[name] = text.astype(object).where(text.notna(), None)
     return pd.DataFrame(features, index=table.index), notes
+
+
+def _numbers_rows(values: pd.Series) -> bool:
+    there = values.dropna()
+    is_whole = bool((there == there.round()).all())
+    return is_whole and there.nunique() > max(_FEWEST_NUMBERED, _NUMBERED_SHARE * len(there))

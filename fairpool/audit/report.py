@@ -53,10 +53,10 @@ class Audit:
         num_images: rows of the table.
         num_patients: of these.
         patients_named: whether the table names patients; else every image is one.
-        sites: their names, in the alphabet's order.
+        sites: their names, in the alphabet's order; of those with a readable image where images were read.
         positive: what label 1 is called.
         constraint: the one that the last line judges.
-        cells: of site and label.
+        cells: of site and label; images that cannot be read are in none, nor in what follows.
         prevalence: by site: share of label 1, and its 95 % limits.
         scanners: cells of site and scanner; empty where no scanner is known.
         associations: "site x label", "site x scanner", "scanner x label".

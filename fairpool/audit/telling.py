@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pandas as pd
-from numpy.typing import NDArray
 
 from fairpool.audit.image_pass import THUMBNAIL_SIZE, ImagePass
 from fairpool.audit.image_statistics import reduce_blocks
@@ -27,35 +26,35 @@ def tell_site_and_label(
     Args:
         records: columns ``site``, ``label``, ``patient``, one row an image.
         metadata: features of `metadata_features`, in the same order; None or without a column: not measured.
-        images: of the same images; None: not measured. Unreadable images take no part.
+        images: of the same images; None: not measured. Unreadable images take no part, also where their row would.
         seed: of folds and classifiers.
         progress: called with (done, total) measurements.
     Returns:
         the measurements; and the AUC of the site from each metadata column alone, None where it was not measured.
     """
     readable = ~pd.Series(range(len(records))).isin(images.faults if images else {}).to_numpy()
-    everyone = pd.Series(True, index=range(len(records))).to_numpy()
-    feature_sets: list[tuple[str, str, pd.DataFrame, NDArray]] = []
+    records = records[readable]
+    metadata = None if metadata is None else metadata[readable]
+    feature_sets: list[tuple[str, str, pd.DataFrame]] = []
     if metadata is not None and len(metadata.columns):
-        feature_sets.append(("metadata", "forest", metadata, everyone))
+        feature_sets.append(("metadata", "forest", metadata))
     if images is not None and readable.any():
         pixels = [reduce_blocks(image, THUMBNAIL_SIZE).ravel() for image in images.thumbnails[readable]]
         thumbnails = pd.DataFrame(pixels).set_axis([f"pixel {n}" for n in range(THUMBNAIL_SIZE**2)], axis=1)
-        feature_sets.append(("image statistics", "forest", images.statistics[readable], readable))
-        feature_sets.append(("thumbnails", "linear", thumbnails, readable))
+        feature_sets.append(("image statistics", "forest", images.statistics[readable]))
+        feature_sets.append(("thumbnails", "linear", thumbnails))
     targets = {"site": "label", "label": "site"}
     columns = _by_column(metadata) if metadata is not None else {}
     total, done = 1 + 2 * len(feature_sets) + len(columns), 0
     found = []
 
-    def measure(target: str, name: str, kind: str, features: pd.DataFrame, kept: NDArray) -> Separability:
+    def measure(target: str, name: str, kind: str, features: pd.DataFrame) -> Separability:
         nonlocal done
-        chosen = records[kept]
         result = measure_separability(
             features,
-            chosen[target].tolist(),
-            chosen["patient"].tolist(),
-            chosen[targets[target]].tolist(),
+            records[target].tolist(),
+            records["patient"].tolist(),
+            records[targets[target]].tolist(),
             names=(target, name),
             kind=kind,
             seed=seed,
@@ -66,11 +65,11 @@ def tell_site_and_label(
         return result
 
     for target in targets:
-        for name, kind, features, kept in feature_sets:
-            found.append(measure(target, name, kind, features, kept))
+        for name, kind, features in feature_sets:
+            found.append(measure(target, name, kind, features))
     site = pd.DataFrame({"site": records["site"].to_numpy(object)})
-    found.append(measure("label", "site", "table", site, everyone))
-    alone = {name: measure("site", name, "forest", features, everyone).auc for name, features in columns.items()}
+    found.append(measure("label", "site", "table", site))
+    alone = {name: measure("site", name, "forest", features).auc for name, features in columns.items()}
     return found, alone
 
 

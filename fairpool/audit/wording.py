@@ -1,5 +1,6 @@
 """The figures of an audit as tables of words: what the terminal and the page both show."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,7 +79,8 @@ def _cells(audit: Audit) -> TextTable:
 
 def _cell(cell: Cell) -> tuple[str, str]:
     patients = f" ({cell.patients})" if cell.patients != cell.images else ""
-    half = "-" if cell.half_width is None else f"{100 * cell.half_width:.0f}"
+    # Rounded up, so that 15.04, which is over 15, does not stand there as 15.0.
+    half = "-" if cell.half_width is None else f"{math.ceil(1000 * cell.half_width) / 10:.1f}"
     return f"{cell.images}{patients}", f"{half} {_SIZES[cell.size]}".strip()
 
 

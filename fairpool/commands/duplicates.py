@@ -107,6 +107,8 @@ def _read_images(records: "pd.DataFrame", terminal: "Terminal") -> "pd.DataFrame
 def _show(found: "Duplicates", console: "Console") -> None:
     from rich.table import Table
 
+    from fairpool.data.counted import counted
+
     counts = found.counts()
     table = Table("", "in all", "at two sites", "in two splits", "with two labels", "of one patient")
     for column in table.columns[1:]:
@@ -117,8 +119,8 @@ def _show(found: "Duplicates", console: "Console") -> None:
         table.add_row(title, *(str(counts[name].get(key, "")) for key in keys))
     console.print(table)
     console.print(
-        f"{found.num_images} images, {found.num_images - found.num_hashed} without a hash, {found.num_blank} of one "
-        "grey value; neither are compared.",
+        f"{counted(found.num_images, 'image')}, {found.num_images - found.num_hashed} without a hash, "
+        f"{found.num_blank} of one grey value; neither are compared.",
         highlight=False,
     )
     for _, group in list(found.equal.groupby("group"))[:_LISTED]:

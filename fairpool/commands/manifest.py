@@ -27,6 +27,7 @@ def validate(
     no_files: Annotated[bool, typer.Option("--no-files", help="Do not look whether the images are there.")] = False,
 ) -> None:
     """Check a table of images: paths, sites, labels, shapes, splits; every fault at once. Status 1 if there is one."""
+    from fairpool.data.counted import counted
     from fairpool.data.manifest import read_table
     from fairpool.data.manifest_schema import validate_manifest
     from fairpool.terminal import Terminal
@@ -39,8 +40,8 @@ def validate(
     terminal = Terminal()
     for sentence in validate_manifest(table, root_dir=root, labels=wanted, check_files=not no_files):
         terminal.note(sentence)
-    patients = f" of {table['patient'].nunique()} patients" if "patient" in table else ""
-    typer.echo(f"no fault: {len(table)} images{patients} at {table['site'].nunique()} sites")
+    patients = f" of {counted(table['patient'].nunique(), 'patient')}" if "patient" in table else ""
+    typer.echo(f"no fault: {counted(len(table), 'image')}{patients} at {counted(table['site'].nunique(), 'site')}")
 
 
 @manifest.command()
@@ -52,6 +53,7 @@ def convert(
     from fairpool.data.tables import TABLE_ENDINGS, write_table
 
     check_target("OUTPUT", output, TABLE_ENDINGS)
+    from fairpool.data.counted import counted
     from fairpool.data.manifest import read_table
     from fairpool.terminal import Terminal
 
@@ -59,4 +61,4 @@ def convert(
     write_table(table, output)
     if output.resolve().parent != file.resolve().parent:
         Terminal().note("paths of images are relative to the first table's folder: give it as --data from now on")
-    typer.echo(f"{len(table)} images: {output}")
+    typer.echo(f"{counted(len(table), 'image')}: {output}")

@@ -26,7 +26,7 @@ def build(
         str | None,
         typer.Option(
             "--site-from",
-            help="path:PATTERN with a group (?P<site>...), level:N (folder), dicom:KEYWORD[+KEYWORD], sidecar:FIELD "
+            help="path:PATTERN with a group `(?P<site>...)`, level:N (folder), dicom:KEYWORD[+KEYWORD], sidecar:FIELD "
             "(BIDS), or table:FILE with --site-column, --site-key.",
         ),
     ] = None,
@@ -49,7 +49,7 @@ def build(
         str | None,
         typer.Option(
             "--patient-from",
-            help="path:PATTERN with a group (?P<patient>...), or table:FILE with --patient-column, --patient-key. "
+            help="path:PATTERN with a group `(?P<patient>...)`, or table:FILE with --patient-column, --patient-key. "
             "Default: DICOM's PatientID, BIDS's sub-..., else each file is a patient of its own.",
         ),
     ] = None,
@@ -74,7 +74,7 @@ def build(
         bool, typer.Option("--per-device", help="Tell scanners of one model apart, by a pseudonym of serial number.")
     ] = False,
     key_file: Annotated[
-        Path | None, typer.Option("--key-file", help="Key of the pseudonyms; default: <output>.key, made if missing.")
+        Path | None, typer.Option("--key-file", help="Key of the pseudonyms; default: `<output>.key`, made if missing.")
     ] = None,
     hash_pixels: Annotated[
         bool, typer.Option("--hash-pixels", help="Decode every image, for `fairpool duplicates`: slow.")
@@ -87,14 +87,15 @@ def build(
     """Make a table of the images in a folder, one row a file, from their headers.
 
     Patients, studies and devices are pseudonyms; their key lies beside the table and must stay secret. What cannot be
-    read is listed in <output stem>.unreadable.csv. Interrupted, the same command goes on where it was; later, it reads
-    new and changed files alone.
+    read is listed in `<output stem>.unreadable.csv`. Interrupted, the same command goes on where it was; later, it
+    reads new and changed files alone.
     """
     from fairpool.data.tables import TABLE_ENDINGS, write_table
 
     check_target("--output", output, TABLE_ENDINGS)
     if not folder.is_dir():
         refuse_usage("the folder to scan is not there, or is no folder.")
+    from fairpool.data.counted import counted
     from fairpool.data.pseudonyms import Pseudonyms, read_or_make_key
     from fairpool.data.scan import build_manifest
     from fairpool.terminal import Terminal
@@ -144,7 +145,7 @@ def build(
         unreadable_file.unlink(missing_ok=True)
     _report(built, terminal)
     if len(built.unreadable):
-        terminal.note(f"{len(built.unreadable)} files cannot be used; {unreadable_file.name} says why")
+        terminal.note(f"{counted(len(built.unreadable), 'file')} cannot be used; {unreadable_file.name} says why")
     if folder.resolve() != output.resolve().parent:
         terminal.note("paths of images are relative to the scanned folder: give it as --data from now on")
     if is_new_key:
@@ -152,7 +153,8 @@ def build(
             f"the key of the pseudonyms is new: {key_file.name}. Whoever has it can find patients by trying names. "
             "Keep it secret and apart from what you publish, and keep it for the next build"
         )
-    typer.echo(f"{len(built.table)} images of {built.table['patient'].nunique()} patients: {output}")
+    patients = counted(built.table["patient"].nunique(), "patient")
+    typer.echo(f"{counted(len(built.table), 'image')} of {patients}: {output}")
 
 
 def _sources(
@@ -198,6 +200,7 @@ def _report(built: "BuiltManifest", terminal: "Terminal") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from fairpool.data.counted import counted
     from fairpool.data.manifest_schema import validate_manifest
     from fairpool.errors import DataError
 
@@ -210,11 +213,12 @@ def _report(built: "BuiltManifest", terminal: "Terminal") -> None:
         shown.add_row(Text(site), Text(scanner), kind, *(str(number) for number in row))
     terminal.console.print(shown)
     if len(counts) > _LISTED:
-        terminal.console.print(f"and {len(counts) - _LISTED} lines more", highlight=False)
+        terminal.console.print(f"and {counted(len(counts) - _LISTED, 'line')} more", highlight=False)
     if built.num_known:
-        terminal.note(f"{built.num_known} files were known from an earlier run; {built.num_read} were read")
+        known, read = counted(built.num_known, "file was", "files were"), counted(built.num_read, "was", "were")
+        terminal.note(f"{known} known from an earlier run; {read} read")
     for kind, number in built.skipped.most_common():
-        terminal.note(f"{number} files passed over: {kind}")
+        terminal.note(f"{counted(number, 'file')} passed over: {kind}")
     for sentence in built.notes:
         terminal.note(sentence)
     if not table["site"].any():

@@ -21,7 +21,7 @@ def quieten() -> None:
 
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"(monai|torch|mlflow)\b")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(monai|torch|mlflow|pydicom)\b")
     for name in ("monai", "mlflow", "alembic", "monai.bundle.workflows"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("ignite").setLevel(logging.CRITICAL)  # it logs an exception once an engine, then raises it
@@ -38,7 +38,7 @@ def fail(sentence: str) -> NoReturn:
 
 def refuse_usage(sentence: str) -> NoReturn:
     """Print the sentence and leave with status 2."""
-    typer.echo(f"fairpool: {sentence}", err=True)
+    typer.echo(f"fairpool: {' '.join(sentence.split())}", err=True)
     raise typer.Exit(2)
 
 

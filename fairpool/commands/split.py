@@ -59,6 +59,7 @@ def split(
     check_target("--output", output, TABLE_ENDINGS)
     if folds and leave_one_site_out:
         refuse_usage("--folds and --leave-one-site-out are two kinds of splits: give one, and call twice for both.")
+    from fairpool.data.counted import counted
     from fairpool.data.folds import fold_columns
     from fairpool.data.folds import leave_one_site_out as leave_out
     from fairpool.data.manifest import read_manifest, read_table
@@ -91,9 +92,10 @@ def split(
     for part in parts[:shown]:
         terminal.console.print(part)
     if len(parts) > shown:
-        terminal.console.print(f"and {len(parts) - shown} more splits")
+        terminal.console.print(f"and {counted(len(parts) - shown, 'more split')}")
     names = ", ".join(map(str, columns))
-    typer.echo(f"{records['patient'].nunique()} patients, {len(records)} images; {names}: {output}")
+    patients = counted(records["patient"].nunique(), "patient")
+    typer.echo(f"{patients}, {counted(len(records), 'image')}; {names}: {output}")
 
 
 def _check_labels(records: "pd.DataFrame", column: str) -> None:

@@ -1,5 +1,6 @@
 """Unpack a zip or tar archive only when every member of it is harmless."""
 
+import errno
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from lzma import LZMAError
@@ -21,6 +22,14 @@ __all__ = ["check_space", "extract"]
 
 _CHUNK = 2**18
 _LONGEST_PADDING = 2**20  # bytes of zeros behind the last member of a tar
+_LONGEST_NAME = 2**20  # bytes in which a tar spells a long name, or its other attributes
+_SPELT_OUT = {
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+}
 _JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db"}
 
 
@@ -111,11 +120,23 @@ class _Member:
         return PurePosixPath(self.name).parts
 
 
+class _TarInfo(tarfile.TarInfo):
+    """A member whose name may be spelt out, but not without end: tarfile reads such a text into memory at once.
+
+    600 KB of gzip unfold to a name of 600 MB.
+    """
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # where tarfile lets a subclass step in
+        if self.type in _SPELT_OUT and self.size > _LONGEST_NAME:
+            raise tarfile.ReadError(f"a name or attribute of more than {_LONGEST_NAME:,} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc, no-any-return]
+
+
 def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
     if zipfile.is_zipfile(archive):
         return zipfile.ZipFile(archive)
-    if tarfile.is_tarfile(archive):
-        return tarfile.open(archive)
+    with suppress(tarfile.TarError):
+        return tarfile.open(archive, tarinfo=_TarInfo)
     raise DataError(
         f"{archive.name} is neither a zip nor a tar archive, or it is damaged. Delete it and fetch it again."
     )
@@ -134,8 +155,8 @@ def _named_damage(archive: Path) -> Iterator[None]:
         NotImplementedError,
         OSError,
     ) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's own trouble; gzip and bz2 report damage as an OSError without a number
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's own trouble; damage has no number, or is a seek to a place before the start
         raise DataError(
             f"{archive.name} is damaged or of an unknown kind ({error}). "
             "Nothing was extracted. Delete it and fetch it again."

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from fairpool.data.vocabulary import UNKNOWN_NAME
 from fairpool.errors import DataError
 
 __all__ = [
@@ -124,6 +125,7 @@ def check_pool(records: pd.DataFrame, *, max_groups: int = MAX_SITES) -> None:
             that two sites have.
     """
     check_records(records, max_groups=max_groups)
+    records = records[records["site"] != UNKNOWN_NAME]
     sites = records["site"].unique()
     if len(sites) < 2:
         found = f'found only "{sites[0]}" ({len(records)} rows)' if len(sites) else "found none"
@@ -150,6 +152,7 @@ def check_pool(records: pd.DataFrame, *, max_groups: int = MAX_SITES) -> None:
 
 def describe_cells(records: pd.DataFrame) -> list[str]:
     """One sentence for each site that lacks a label: it takes no part in that event."""
+    records = records[records["site"] != UNKNOWN_NAME]
     cells = records.groupby(["site", "label"]).size().unstack(fill_value=0)
     words: dict[object, str] = {0: "negative", 1: "positive"}
     sentences = []

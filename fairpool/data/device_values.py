@@ -55,17 +55,18 @@ def combine_values(values: Sequence[str | None], spelling: SiteSpelling) -> str 
     return spelling.combine(["?" if value is None or is_empty(value) else value for value in values])
 
 
-def refuse_identifying(names: Sequence[str], kind: str) -> None:
-    """Refuse elements that name a patient or an examination, as sites.
+def refuse_identifying(names: Sequence[str], kind: str, *, are_hidden: bool = False) -> None:
+    """Refuse elements that name a patient or an examination, as sites, and free text unless it is made a pseudonym.
 
     Args:
         names: of the elements or fields.
         kind: what they are called in the message.
+        are_hidden: sites are replaced by pseudonyms.
     Raises:
         DataError: naming the elements, not their values.
         ValueError: there is none, or one twice, or one that is no text.
     """
-    from fairpool.data.identifying import is_identifying
+    from fairpool.data.identifying import is_free_text, is_identifying
 
     if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError(f"{kind}s must be a list of names, got {names!r}.")
@@ -76,6 +77,12 @@ def refuse_identifying(names: Sequence[str], kind: str) -> None:
         raise DataError(
             f"{', '.join(identifying)} can name a patient or an examination, and so is never a site. Take another "
             f"{kind}, such as InstitutionName, StationName or Manufacturer."
+        )
+    typed = [] if are_hidden else [name for name in names if is_free_text(name)]
+    if typed:
+        raise DataError(
+            f"{', '.join(typed)} is free text or private, and may hold whatever was typed there. Replace the sites "
+            f"by pseudonyms (pseudonymize, --pseudonymize-sites), or take another {kind}."
         )
 
 

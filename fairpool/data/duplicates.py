@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fairpool.data.checks import list_rows
+from fairpool.data.counted import counted
 from fairpool.data.hash_pairs import near_pairs
 from fairpool.errors import DataError
 
@@ -44,7 +45,7 @@ class Duplicates:
     def faults(self) -> list[str]:
         """What spoils a result: the same pixels in two splits, or with two labels."""
         return [
-            f"{number} images occur {words} with the same pixels"
+            f"{counted(number, 'image occurs', 'images occur')} {words} with the same pixels"
             for words, column in (("in two splits", "across_splits"), ("with two labels", "across_labels"))
             if (number := self.equal["group"][self.equal[column]].nunique())
         ]
@@ -167,7 +168,7 @@ def parse_hashes(texts: pd.Series, rows: pd.Series) -> tuple[np.ndarray, np.ndar
     bad = has_hash & ~text.str.fullmatch("[0-9a-fA-F]{16}").to_numpy(dtype=bool)
     if bad.any():
         raise DataError(
-            f'{int(bad.sum())} rows have another "perceptual_hash" than 16 hexadecimal digits '
+            f'{counted(int(bad.sum()), "row has", "rows have")} another "perceptual_hash" than 16 hexadecimal digits '
             f"({list_rows(rows[bad].tolist())}). Drop the column, and the images are read instead."
         )
     raw = bytes.fromhex("".join(text.where(has_hash, "0" * 16)))

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from fairpool.data.counted import counted
 from fairpool.data.splits import SECTIONS, split_by_patient
 from fairpool.data.vocabulary import SiteVocabulary
 from fairpool.errors import DataError
@@ -53,7 +54,7 @@ def fold_columns(
 def leave_one_site_out(
     records: pd.DataFrame, *, seed: int = 0, val_frac: float = 0.1
 ) -> tuple[pd.DataFrame, list[str]]:
-    """One column a site: it tests, the patients of the others train and validate.
+    """One column a site: it tests, the patients of the others train and validate; "unknown" is none.
 
     A patient who was seen at several sites goes with the site that is left out, with all images; else the training
     would know the patient.
@@ -91,8 +92,8 @@ def leave_one_site_out(
     if moved:
         several = int((records.groupby("patient")["site"].nunique() > 1).sum())
         notes.append(
-            f"{several} patients were seen at several sites; all their images test where one of these is left out. "
-            f"Images of other sites that test: {', '.join(moved)}"
+            f"{counted(several, 'patient was', 'patients were')} seen at several sites; all their images test where "
+            f"one of these is left out. Images of other sites that test: {', '.join(moved)}"
         )
     if len(vocabulary) == 2:
         notes.append(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from fairpool.data.checks import check_spellings, is_missing, list_rows
+from fairpool.data.counted import counted
 from fairpool.data.manifest_paths import resolve_images
 from fairpool.data.splits import SECTIONS
+from fairpool.data.vocabulary import UNKNOWN_NAME
 from fairpool.errors import DataError
 
 if TYPE_CHECKING:
@@ -158,14 +160,19 @@ def _shared_patients(table: pd.DataFrame, column: str) -> str | None:
     if not number:
         return None
     rows = table.index[known & table["patient"].isin(several.index[several])].tolist()
-    return f'"{column}" has {number} patient{"s" * (number > 1)} in more than one section ({_name_rows(rows, table)})'
+    return f'"{column}" has {counted(number, "patient")} in more than one section ({_name_rows(rows, table)})'
 
 
 def _list_warnings(table: pd.DataFrame) -> list[str]:
     found = []
     sites = table["site"].str.strip()
-    if sites.nunique() < 2:
-        found.append(f'only one site, "{sites.iloc[0]}" ({len(sites)} rows): a fairness constraint needs at least 2')
+    known = sites[sites != UNKNOWN_NAME]
+    if known.nunique() < 2:
+        only = f'only one site, "{known.iloc[0]}" ({counted(len(known), "row")})' if len(known) else "no site is known"
+        found.append(f"{only}: a fairness constraint needs at least 2")
+    if len(known) < len(sites):
+        unknown = counted(len(sites) - len(known), "image is", "images are")
+        found.append(f'{unknown} of site "{UNKNOWN_NAME}": no constraint reaches them')
     if "label" in table:
         labels = table["label"].str.strip()
         if labels.nunique() < 2:
@@ -173,9 +180,10 @@ def _list_warnings(table: pd.DataFrame) -> list[str]:
     if "patient" not in table:
         found.append('no column "patient": every image counts as a patient of its own, so splits may share patients')
     else:
-        counts = sites.groupby(table["patient"].str.strip()).nunique()
+        counts = known.groupby(table["patient"].str.strip()).nunique()
         if (counts > 1).any():
-            found.append(f"{int((counts > 1).sum())} patients have images at several sites")
+            number = counted(int((counts > 1).sum()), "patient has", "patients have")
+            found.append(f"{number} images at several sites")
     return found
 
 

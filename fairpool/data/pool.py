@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from fairpool.data.checks import MAX_SITES, check_pool, check_records, check_sites, describe_cells, list_rows
+from fairpool.data.counted import counted
 from fairpool.data.image_cache import ImageCache
 from fairpool.data.items import as_items
 from fairpool.data.manifest import read_manifest
 from fairpool.data.splits import SECTIONS, check_split, split_by_patient
 from fairpool.data.tuberculosis import read_tuberculosis
 from fairpool.data.unreadable import account_for_skipped
-from fairpool.data.vocabulary import SiteVocabulary
+from fairpool.data.vocabulary import UNKNOWN_NAME, SiteVocabulary
 from fairpool.errors import DataError
 
 __all__ = ["Pool", "pool_manifest", "pool_tuberculosis"]
@@ -148,19 +149,23 @@ class Pool:
     def cell_counts(self) -> Tensor:
         """Training samples by label and site of the vocabulary, int64 (2, K): the ``counts`` of `FairALMLoss`."""
         num_sites = len(self.vocabulary)
-        cells = [item["label"] * num_sites + item["site"] for item in self.section("training")]
-        return torch.bincount(torch.tensor(cells), minlength=2 * num_sites).view(2, num_sites)
+        cells = [item["label"] * num_sites + item["site"] for item in self.section("training") if item["site"] >= 0]
+        return torch.bincount(torch.tensor(cells, dtype=torch.int64), minlength=2 * num_sites).view(2, num_sites)
 
     def notes(self) -> list[str]:
         """What a reader of the results should know: sites that lack a label, and sites the training never saw."""
         own, external = self.records[~self.records["is_external"]], self.records[self.records["is_external"]]
         notes = [*self._notes, *describe_cells(own)]
+        if number := int((self.records["site"] == UNKNOWN_NAME).sum()):
+            unknown = counted(number, "image is", "images are")
+            notes.append(f'{unknown} of site "{UNKNOWN_NAME}": in no rate and no constraint, else used')
         trained = set(own["site"][own["section"] == "training"])
         for site in self.vocabulary.names:
             if site not in trained:
                 number = int((own["site"] == site).sum())
                 notes.append(f'site "{site}" has no training image (0 of {number}): no constraint reaches it')
-        unseen = external["site"][~external["site"].isin(self.vocabulary.names)].value_counts().sort_index()
+        seen = {*self.vocabulary.names, UNKNOWN_NAME}
+        unseen = external["site"][~external["site"].isin(seen)].value_counts().sort_index()
         if len(self.all_sites) > len(self.vocabulary):
             notes += [f'site "{site}" is only in the test set ({number} images)' for site, number in unseen.items()]
         elif len(unseen):
@@ -278,14 +283,14 @@ class Pool:
             mixed = equal[equal.groupby("digest")[column].transform("nunique") > 1]
             if len(mixed):
                 raise DataError(
-                    f"{mixed['digest'].nunique()} images occur {fault} with the same pixels "
+                    f"{_count_images(mixed)} {fault} with the same pixels "
                     f"({list_rows(mixed['row'].tolist())}). Drop the copies, or give them one patient and one label."
                 )
         across = equal[equal.groupby("digest")["site"].transform("nunique") > 1]
         if across.empty:
             return []
         rows = list_rows([f"{row} ({site})" for row, site in zip(across["row"], across["site"], strict=True)])
-        return [f"{across['digest'].nunique()} images occur at two sites with the same pixels: {rows}"]
+        return [f"{_count_images(across)} at two sites with the same pixels: {rows}"]
 
 
 def pool_tuberculosis(
@@ -332,3 +337,7 @@ def _without_label(records: pd.DataFrame, ignore_label: int, notes: list[str]) -
         named = ", ".join(f"{site} {number}" for site, number in by_site.items())
         notes.append(f"{int(ignored.sum())} of {len(records)} rows are left out for the label {ignore_label} ({named})")
     return records[~ignored]
+
+
+def _count_images(copies: pd.DataFrame) -> str:
+    return counted(copies["digest"].nunique(), "image occurs", "images occur")

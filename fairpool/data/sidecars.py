@@ -196,6 +196,8 @@ def _as_text(field: str, value: Any) -> str:
         if isinstance(each, float):
             each = f"{Decimal(repr(each)).normalize():f}" if abs(each) < 1e15 else repr(each)
         text = "" if each is None else " ".join(str(each).split())
+        if not text.isascii() and text != text.encode("utf-8", "replace").decode():
+            raise DataError(f"{field} of a sidecar holds half of a character. Write the text as UTF-8")
         if not is_empty(text):
             texts.append(text)
     return "+".join(texts)

@@ -74,8 +74,8 @@ class PathSites:
 class HeaderSites:
     """Sites that elements of DICOM headers name: see `fairpool.transforms.SiteFromDicomd`."""
 
-    def __init__(self, elements: Sequence[str]) -> None:
-        refuse_identifying(elements, "element")
+    def __init__(self, elements: Sequence[str], *, are_hidden: bool = False) -> None:
+        refuse_identifying(elements, "element", are_hidden=are_hidden)
         self.elements = tuple(elements)
         self._names = {element: _keyword(element) for element in self.elements}
 
@@ -99,8 +99,10 @@ class HeaderSites:
 class SidecarSites:
     """Sites that sidecars or ``participants.tsv`` name: see `fairpool.transforms.SiteFromSidecard`."""
 
-    def __init__(self, fields: Sequence[str], root_dir: str | os.PathLike[str] | None = None) -> None:
-        refuse_identifying(fields, "field")
+    def __init__(
+        self, fields: Sequence[str], root_dir: str | os.PathLike[str] | None = None, *, are_hidden: bool = False
+    ) -> None:
+        refuse_identifying(fields, "field", are_hidden=are_hidden)
         self.fields, self.root_dir = tuple(fields), root_dir
         self._sidecars = Sidecars(self.fields, root_dir)
 
@@ -151,6 +153,10 @@ class TableSites:
         if self._pairs is None:
             self._pairs = read_pairs(self.join, "sites", self._spell)
         return self._pairs
+
+    def has(self, name: str) -> bool:
+        """Whether a row fits, with a site or without."""
+        return find_key(self.read(), name, self.join.on) is not None
 
     def find(self, name: str) -> str | None:
         """The site of the row that fits; None where there is no row, or no site in it."""

@@ -13,7 +13,7 @@ from fairpool.errors import DataError
 __all__ = ["SiteSpelling", "normalize_name", "read_aliases"]
 
 _SEPARATOR = " | "
-_LARGEST_TABLE = 10_000_000
+_LARGEST_TABLE = 1_000_000  # bytes, which take some ten seconds
 
 
 def normalize_name(text: str) -> str:
@@ -127,7 +127,13 @@ def read_aliases(file: str | os.PathLike[str]) -> dict[str, list[str]]:
     try:
         if Path(file).stat().st_size > _LARGEST_TABLE:
             raise DataError(f"the alias table is larger than {_LARGEST_TABLE:,} bytes. Is it the right file?")
-        loader = yaml.SafeLoader(Path(file).read_text(encoding="utf-8-sig"))
+        text = Path(file).read_text(encoding="utf-8-sig")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            # 400 bytes of references to references spell out a billion names.
+            raise DataError(
+                "the alias table holds a reference (*name). Write the spellings out, or quote the asterisk."
+            )
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         _check_mapping(node)
         content = loader.construct_document(node) if node is not None else {}
@@ -138,6 +144,10 @@ def read_aliases(file: str | os.PathLike[str]) -> dict[str, list[str]]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = f"no YAML, line {mark.line + 1}" if mark is not None else "no YAML"
+    except DataError:
+        raise
+    except (ValueError, LookupError, AttributeError, TypeError):  # what SafeLoader raises of a date or tag that is none
+        reason = "a date, number or tag that is none; put names in quotation marks"
     if reason:  # outside `except`: the causes quote the path or the text
         raise DataError(
             f"the alias table cannot be read ({reason}). It must be YAML of the form name: [spelling, ...]."

@@ -24,7 +24,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         path: UTF-8 text with a header line (``.csv``, ``.tsv``), ``.parquet``, or ``.json`` (see `parse_datalist`). Any
             other ending is read as CSV.
     Returns:
-        columns of text; an empty cell is empty text. The apostrophe that fairpool puts before what a spreadsheet would
+        columns of text; an empty cell is empty text; a parquet column of floats that are all whole numbers is read as
+        such. The apostrophe that fairpool puts before what a spreadsheet would
         run as a formula is taken off again.
     Raises:
         DataError: there is no such file, or it is no such table: line, and what was expected.
@@ -37,7 +38,7 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     try:
         content = path.read_bytes()
         if kind == ".parquet":
-            return _unnamed(pd.read_parquet(io.BytesIO(content)).astype("string").fillna("").astype(object))
+            return _read_parquet(content, path.name)
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -47,11 +48,26 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         ) from None
     except OSError as error:
         raise DataError(f'"{path.name}" cannot be read ({error.strerror or "damaged"}).') from None
-    except ValueError:
-        raise DataError(f'"{path.name}" cannot be read as parquet; it is damaged or of another kind.') from None
     if kind == ".json":
         return parse_datalist(text, path.name)
     return parse_text(text, "\t" if kind == ".tsv" else ",", path.name)
+
+
+def _read_parquet(content: bytes, name: str) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(io.BytesIO(content)).apply(_whole)
+        return _unnamed(table.astype("string").fillna("").astype(object))
+    except Exception:  # noqa: BLE001  (of damaged metadata or text pyarrow and pandas raise a dozen types)
+        raise DataError(f'"{name}" cannot be read as parquet; it is damaged or of another kind.') from None
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    """Whole numbers that pandas has made floats because some are missing: 7 and not 7.0 is a patient's number."""
+    if not pd.api.types.is_float_dtype(column.dtype):
+        return column
+    numbers = column.dropna()
+    is_whole = ((numbers % 1 == 0) & (numbers.abs() < 2**53)).all()
+    return column.astype("Int64") if is_whole else column
 
 
 def parse_text(text: str, delimiter: str, name: str) -> pd.DataFrame:

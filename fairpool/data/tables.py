@@ -13,6 +13,7 @@ import pandas as pd
 
 from fairpool.csv_cells import text_cell
 from fairpool.data.checks import list_rows
+from fairpool.data.datalist import IMAGE_COLUMN
 from fairpool.data.splits import SECTIONS
 from fairpool.errors import DataError
 from fairpool.whole_file import open_whole, write_whole
@@ -32,7 +33,8 @@ def write_table(frame: pd.DataFrame, file: str | os.PathLike[str]) -> None:
     Args:
         frame: one row an image; the index is not written. A missing value becomes an empty cell.
         file: ends in ``.csv`` or ``.tsv`` (UTF-8; text that a spreadsheet would run as a formula is quoted with an
-            apostrophe), ``.parquet``, or ``.json`` (see `to_datalist`).
+            apostrophe), ``.parquet``, or ``.json`` (see `to_datalist`; where ``path`` becomes ``image`` there, the file
+            says so, and is read back as it was).
     Raises:
         DataError: a cell cannot be written in this form, or a row has no split and the file is a datalist; names the
             rows and the column.
@@ -59,7 +61,8 @@ def write_table(frame: pd.DataFrame, file: str | os.PathLike[str]) -> None:
     frame = pd.DataFrame({name: _as_text(frame[name]) for name in frame})
     _check_text(frame, spreadsheet=kind in (".csv", ".tsv"))
     if kind == ".json":
-        write_whole(file, json.dumps(to_datalist(frame), indent=1, allow_nan=False) + "\n")
+        about = {IMAGE_COLUMN: "path"} if "image" not in frame and "path" in frame else {}
+        write_whole(file, json.dumps(about | to_datalist(frame), indent=1, allow_nan=False) + "\n")
     elif kind == ".parquet":
         with open_whole(file) as handle:
             frame.to_parquet(handle, index=False)
@@ -78,8 +81,8 @@ def to_datalist(frame: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
     Args:
         frame: the column ``split`` says to which list a row belongs; without it every row is "training", and reads back
-            so. Where there is no column ``image``, ``path`` is written under that name. Labels that are whole numbers
-            are written as numbers; an empty cell is left out.
+            without a split. Where there is no column ``image``, ``path`` is written under that name. Labels that are
+            whole numbers are written as numbers; an empty cell is left out.
     Returns:
         ``{"training": [{"image": ..., "label": ...}, ...], ...}``, with the lists that have a row.
     Raises:

@@ -7,9 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-__all__ = ["UNKNOWN", "SiteVocabulary"]
+__all__ = ["UNKNOWN", "UNKNOWN_NAME", "SiteVocabulary"]
 
 UNKNOWN = -1
+"""Id of a sample of unknown site: metrics report it apart, constraints leave it out."""
+
+UNKNOWN_NAME = "unknown"
+"""What stands for the site of an image that has none; it is never learned as a site."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,12 @@ class SiteVocabulary:
 
     @classmethod
     def from_sites(cls, sites: Iterable[str]) -> "SiteVocabulary":
-        """The distinct sites in alphabetical order."""
-        return cls(tuple(sorted(set(sites))))
+        """The distinct sites in alphabetical order, without "unknown"."""
+        return cls(tuple(sorted(set(sites) - {UNKNOWN_NAME})))
 
     def extended(self, sites: Iterable[str]) -> "SiteVocabulary":
         """This vocabulary with the sites it does not know appended, their ids after the known ones."""
-        return SiteVocabulary(self.names + tuple(sorted(set(sites) - set(self.names))))
+        return SiteVocabulary(self.names + tuple(sorted(set(sites) - {*self.names, UNKNOWN_NAME})))
 
     def encode(
         self, sites: Sequence[str], unknown: str = "raise", *, rows: Sequence[int | str] | None = None
@@ -53,7 +57,8 @@ class SiteVocabulary:
 
         Args:
             sites: names.
-            unknown: ``"raise"``, or ``"keep"`` to give unknown sites the id -1, which is reported, not constrained.
+            unknown: ``"raise"``, or ``"keep"`` to give sites that are not in it the id -1, which is reported, not
+                constrained. The name "unknown" always has it.
             rows: what a message calls each name's row; None counts from 1.
         Raises:
             ValueError: an unknown site; the message names it, its row and the vocabulary.
@@ -63,7 +68,7 @@ class SiteVocabulary:
         ids = {name: i for i, name in enumerate(self.names)}
         if unknown == "raise":
             for row, site in zip(range(1, len(sites) + 1) if rows is None else rows, sites, strict=True):
-                if site not in ids:
+                if site not in ids and site != UNKNOWN_NAME:
                     near = get_close_matches(str(site), self.names, n=1)
                     hint = f' Did you mean "{near[0]}"?' if near else ""
                     raise ValueError(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fairpool.constraints import Constraint, DemographicParity, EqualizedOdds, EqualOpportunity, PredictiveEquality
 from fairpool.losses.binding import GroupLoss, Groups, all_reduced, no_sample_sentence, num_processes
-from fairpool.losses.surrogates import canonical, probabilities
+from fairpool.losses.surrogates import canonical, members_of_classes, probabilities
 
 __all__ = ["AdversarialLoss", "Adversary"]
 
@@ -39,7 +39,7 @@ class Adversary(nn.Module):
         """Logits of the groups, (B, K), from canonical logits (B,) or (B, C) and labels (B,)."""
         sharp = probabilities((1 + self.sharpness.abs()) * logits, labels)
         if self.sees_label:
-            sharp = (sharp[:, :, None] * F.one_hot(labels, self.num_classes)[:, None, :]).flatten(1)
+            sharp = (sharp[:, :, None] * members_of_classes(labels, self.num_classes)[:, None, :]).flatten(1)
         guesses: Tensor = self.guess(sharp)
         return guesses
 

@@ -20,12 +20,14 @@ from fairpool.losses.surrogates import (
     canonical,
     cross_entropy,
     decisions,
+    full_precision,
     hard_errors,
     is_plain_entropy,
+    members_of_classes,
     probabilities,
     surrogate_errors,
 )
-from fairpool.rates import cell_sums, event_mean_weights, group_gaps, is_comparable
+from fairpool.rates import cell_sums, event_mean_weights, gaps_among, is_comparable, presence
 
 __all__ = ["FairALMLoss"]
 
@@ -196,7 +198,7 @@ class FairALMLoss(GroupLoss):
             self._expect_labels(plain_labels.shape[1])
         is_plain = is_plain_entropy(self.base_loss, plain_logits, plain_labels)
         base = None if is_plain else self.base_loss(logits, labels)
-        with torch.autocast(logits.device.type, enabled=False):
+        with full_precision(logits.device.type):
             return self.record(self._forward(base, plain_logits, plain_labels, attributes))
 
     def _forward(self, base: Tensor | None, logits: Tensor, labels: Tensor, attributes: tuple[Tensor, ...]) -> Tensor:
@@ -209,48 +211,47 @@ class FairALMLoss(GroupLoss):
         errors = surrogate_errors(logits, labels, self.surrogate, entropies)
         predictions = probabilities(logits, labels) if self._needs_predictions else None
         events = [part(labels, predictions, errors) for part in self.constraints]
-        terms = [terms_of(*event) for event in events]
-        counts, sums, dual_sums = self._cell_sums(logits, labels, events, terms, attributes)
+        weights = [weights.to(rates.dtype) for weights, rates in events]
+        terms = [terms_of(w, rates, is_bounded=self._is_bounded) for w, (_, rates) in zip(weights, events, strict=True)]
+        sums = self._cell_sums(logits, labels, weights, terms, attributes)
         if self._is_recording():
-            self._window.add_(torch.stack([counts, dual_sums]))
+            self._window.add_(sums if len(sums) == 2 else sums[::2])
         if self._event_scale is not None:
             coefficients = (self.multipliers + self.eta) * self._event_scale / len(labels)
             return base + dot(coefficients, attributes[0], terms[0], is_bounded=self._is_bounded)
-        return self._with_batch_means(base, counts, sums, events, terms, attributes)
+        return self._with_batch_means(base, sums[:2], weights, terms, attributes)
 
     def _cell_sums(
         self,
         logits: Tensor,
         labels: Tensor,
-        events: list[tuple[Tensor, Tensor]],
+        event_weights: list[Tensor],
         terms: list[Tensor],
         attributes: tuple[Tensor, ...],
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Counts, sums of rates, and the sums that move the multipliers, of every (event, group), each (C, K)."""
+    ) -> Tensor:
+        """Counts and sums of rates by (event, group), and hard sums if these move the multipliers: (2 or 3, C, K)."""
         is_hard = self.dual_rates == "hard"
         if is_hard:
             errors = hard_errors(logits, labels).to(logits.dtype)
             predictions = None
             if self._needs_predictions:
                 num_classes = 2 if logits.ndim == labels.ndim else logits.shape[1]
-                predictions = F.one_hot(decisions(logits, labels), num_classes).to(logits.dtype)
+                predictions = members_of_classes(decisions(logits, labels), num_classes).to(logits.dtype)
         parts = []
-        found = zip(self.constraints, events, terms, attributes, self._group_numbers, strict=True)
-        for part, (weights, _), rates, groups, number in found:
-            columns = [weights.detach().to(rates.dtype), rates.detach()]
+        found = zip(self.constraints, event_weights, terms, attributes, self._group_numbers, strict=True)
+        for part, weights, rates, groups, number in found:
+            columns = [weights.detach(), rates.detach()]
             if is_hard:
                 columns.append(columns[0] * part(labels, predictions, errors)[1])
             summed = cell_sums(torch.cat(columns, dim=1), groups, number).view(len(columns), -1, number)
             parts.append(F.pad(summed, (0, self._most_groups - number)) if number < self._most_groups else summed)
-        sums = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        return sums[0], sums[1], sums[-1]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _with_batch_means(
         self,
         base: Tensor,
-        counts: Tensor,
-        sums: Tensor,
-        events: list[tuple[Tensor, Tensor]],
+        counts_and_sums: Tensor,
+        event_weights: list[Tensor],
         terms: list[Tensor],
         attributes: tuple[Tensor, ...],
     ) -> Tensor:
@@ -263,33 +264,38 @@ class FairALMLoss(GroupLoss):
         world_size, local_base = num_processes() if self._is_recording() else 1, base
         if world_size > 1:
             size = base.new_full((), float(len(attributes[0])))
-            joined = all_reduced(
-                torch.cat([counts.flatten(), sums.flatten(), torch.stack([base.detach() * size, size])])
-            )
-            counts, sums = joined[:-2].view(2, *counts.shape)
+            joined = all_reduced(torch.cat([counts_and_sums.flatten(), torch.stack([base.detach() * size, size])]))
+            counts_and_sums = joined[:-2].view_as(counts_and_sums)
             base, local_base = joined[-2] / joined[-1], base * size / joined[-1]
 
+        counts, sums = counts_and_sums.unbind()
         per_sample = event_mean_weights(counts)  # 2 / (P_c n[c, k])
         if self.penalty == "linear":
             force = average_force = self.multipliers + self.eta
         else:
-            gaps = group_gaps(sums / counts.clamp(min=1), counts)
+            gaps = gaps_among(self._rates(counts, sums), *presence(counts))
             force, average_force = self.multipliers + self.eta * gaps, self.multipliers + self.eta / 2 * gaps
-        fairness: Tensor | float = 0.0
-        row = 0
-        for (weights, _), rates, groups in zip(events, terms, attributes, strict=True):
+        local = local_base
+        coefficients, row = force * per_sample, 0
+        for weights, rates, groups in zip(event_weights, terms, attributes, strict=True):
             rows = slice(row, row + rates.shape[1])
             row = rows.stop
             if weights.requires_grad:
                 rates = with_moving_weights(rates, weights, (sums / counts.clamp(min=1))[rows], groups)
-            fairness = fairness + dot((force * per_sample)[rows], groups, rates, is_bounded=self._is_bounded)
+            local = local + dot(coefficients[rows], groups, rates, is_bounded=self._is_bounded)
         if world_size == 1 and self.penalty == "linear":
-            return base + fairness
+            return local
         # The gradient is that of the force; the value is that of the joined batch. Gradients are averaged over the
         # processes, so each is scaled up.
-        local = world_size * (local_base + fairness)
+        local = world_size * local
         value = base + torch.where(per_sample > 0, average_force * per_sample * sums, 0).sum()
         return local + (value - local).detach()
+
+    def _rates(self, counts: Tensor, sums: Tensor) -> Tensor:
+        """Means over the cells, (C, K), 0 in an empty one; an infinite one without another to compare with, 0 too."""
+        if not self._is_bounded:
+            sums = torch.where(is_comparable(counts), sums, 0)
+        return sums / counts.clamp(min=1)
 
     def check_classes(self, num_classes: int) -> None:
         """Refuse outputs whose number of classes the constraint or the known counts were not made for.
@@ -342,13 +348,17 @@ class FairALMLoss(GroupLoss):
             found_inf: a fused optimizer's flag that its step moved nothing (scalar, non-zero: skipped).
             iteration: what to remember as the place of a first non-finite loss.
         """
-        counts, sums = all_reduced(self._window)
-        gaps = group_gaps(sums / counts.clamp(min=1), counts)
+        counts, sums = all_reduced(self._window).unbind()
+        present, num_present = presence(counts)
+        gaps = gaps_among(self._rates(counts, sums), present, num_present)
         is_moving = self.end_window(found_inf, iteration, gaps.sum())
-        step = self.eta if self.dual_step is None else self.dual_step
-        self.multipliers.add_(torch.where(is_moving, step * gaps, 0))
+        gaps = torch.where(is_moving, gaps, 0)
+        if self.dual_step is None:
+            self.multipliers.addcmul_(self.eta, gaps)
+        else:
+            self.multipliers.add_(gaps, alpha=self.dual_step)
         self._epoch_samples.add_(counts)
-        self.idle_updates.add_(counts.sign().sum(dim=1).amax() < 2)
+        self.idle_updates.add_(num_present.amax() < 2)
         if self.max_multiplier is not None:
             self.multipliers.clamp_(-self.max_multiplier, self.max_multiplier)
         self.discard_window()

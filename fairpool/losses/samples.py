@@ -7,9 +7,15 @@ from torch import Tensor
 __all__ = ["dot", "of_sample", "terms_of", "with_moving_weights"]
 
 
-def terms_of(weights: Tensor, rates: Tensor) -> Tensor:
-    """``w * r`` of each sample and event, (B, C); an infinite error outside the event does not become 0 * inf."""
-    return torch.where(weights, rates, 0) if weights.dtype == torch.bool else weights * rates
+def terms_of(weights: Tensor, rates: Tensor, *, is_bounded: bool) -> Tensor:
+    """``w * r`` of each sample and event, (B, C).
+
+    Args:
+        weights: ``w``, (B, C), floating.
+        rates: ``r``, (B, C).
+        is_bounded: whether every rate is finite; otherwise an infinite one outside the event is kept from becoming NaN.
+    """
+    return weights * (rates if is_bounded else torch.where(weights == 0, 0, rates))
 
 
 def of_sample(cells: Tensor, groups: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ Logits of shape (B,) or (B, 1) are binary with a sigmoid; (B, C) is a softmax ov
 L >= 2, logits (B, L) are L sigmoids. So in canonical form, logits as many-dimensional as the labels are sigmoids.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
 from torch import Tensor, nn
@@ -14,8 +16,10 @@ __all__ = [
     "canonical",
     "cross_entropy",
     "decisions",
+    "full_precision",
     "hard_errors",
     "is_plain_entropy",
+    "members_of_classes",
     "probabilities",
     "surrogate_errors",
 ]
@@ -43,6 +47,25 @@ def canonical(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels.squeeze(1)
     return logits, labels.long()
+
+
+def full_precision(device_type: str) -> AbstractContextManager[object]:
+    """A context without autocast: under bfloat16 sums miscount. Where none is on, nothing, which is cheaper.
+
+    >>> with torch.autocast("cpu", torch.bfloat16), full_precision("cpu"):
+    ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
+    torch.float32
+    """
+    return torch.autocast(device_type, enabled=False) if torch.is_autocast_enabled(device_type) else nullcontext()
+
+
+def members_of_classes(classes: Tensor, num_classes: int) -> Tensor:
+    """Whether a class is that of the column, (...) to boolean (..., C): one-hot, where torch's own reads the values.
+
+    >>> members_of_classes(torch.tensor([2, 0]), 3).int().tolist()
+    [[0, 0, 1], [1, 0, 0]]
+    """
+    return classes[..., None] == torch.arange(num_classes, device=classes.device)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -113,6 +136,6 @@ def is_plain_entropy(base_loss: nn.Module, logits: Tensor, labels: Tensor) -> bo
 def _margins(logits: Tensor, labels: Tensor) -> Tensor:
     if logits.ndim == labels.ndim:
         return torch.where(labels == 1, logits, -logits)
-    is_true = F.one_hot(labels, logits.shape[1]).bool()
+    is_true = members_of_classes(labels, logits.shape[1])
     best_other = logits.masked_fill(is_true, -torch.inf).amax(dim=1)
     return logits.gather(1, labels[:, None]).squeeze(1) - best_other

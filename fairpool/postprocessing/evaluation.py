@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from fairpool.data.vocabulary import UNKNOWN_NAME
 from fairpool.errors import DataError
 from fairpool.metrics.confusion import confusion_by_group
 from fairpool.metrics.report import GroupReport, group_report
@@ -136,8 +137,8 @@ def postprocess_predictions(
 
     Args:
         predictions: columns ``site``, ``split``, ``label`` and ``probability``, as
-            `fairpool.stored_predictions.read_predictions` gives them. The split "validation" fits, "test" is evaluated,
-            others are left out.
+            `fairpool.stored_predictions.read_predictions` gives them. The split "validation" fits, "test" is evaluated;
+            others, and the site "unknown", are left out.
         constraint: a key of `POSTPROCESSING_CONSTRAINTS`.
         seed: of the draw.
     Raises:
@@ -146,6 +147,7 @@ def postprocess_predictions(
         ValueError: no such constraint.
     """
     check_constraint(constraint)
+    predictions = predictions[predictions["site"] != UNKNOWN_NAME]
     validation, test = (predictions[predictions["split"] == split] for split in ("validation", "test"))
     for split, rows in (("validation", validation), ("test", test)):
         if rows.empty:

@@ -13,7 +13,7 @@ from monai.transforms.transform import MapTransform
 
 from fairpool.data.checks import MAX_SITES, check_spellings, is_empty
 from fairpool.data.ids import as_integer
-from fairpool.data.vocabulary import UNKNOWN, SiteVocabulary
+from fairpool.data.vocabulary import UNKNOWN, UNKNOWN_NAME, SiteVocabulary
 from fairpool.errors import DataError
 from fairpool.transforms.site_transform import name_item
 from fairpool.whole_file import write_whole
@@ -57,7 +57,7 @@ class EncodeGroupsd(MapTransform):
         *,
         vocabulary: SiteVocabulary | Sequence[str] | str | os.PathLike[str],
         unknown: str = "raise",
-        unknown_names: Sequence[str] = ("unknown",),
+        unknown_names: Sequence[str] = (UNKNOWN_NAME,),
         merged: Mapping[str, str] | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
@@ -91,7 +91,7 @@ class EncodeGroupsd(MapTransform):
         min_samples: int = 1,
         other: str = "other",
         unknown: str = "raise",
-        unknown_names: Sequence[str] = ("unknown",),
+        unknown_names: Sequence[str] = (UNKNOWN_NAME,),
         max_groups: int = MAX_SITES,
         allow_missing_keys: bool = False,
     ) -> "EncodeGroupsd":
@@ -107,8 +107,8 @@ class EncodeGroupsd(MapTransform):
             max_groups: most names that are believed.
             allow_missing_keys: see the class.
         Raises:
-            DataError: an item has no name or no text, no name is left, there are too many, or one is spelt in several
-                ways; a group is called ``other`` already while rare ones are to be merged into it.
+            DataError: an item has no name or no text, no name is left or ``other`` alone, there are too many, or one is
+                spelt in several ways; a group is called ``other`` already while rare ones are to be merged into it.
             ValueError: ``min_samples`` or ``max_groups`` is no whole number of at least 1.
 
         >>> items = [{"site": site} for site in ["bern"] * 5 + ["basel"] * 4 + ["zug", "chur", "unknown"]]
@@ -143,9 +143,16 @@ class EncodeGroupsd(MapTransform):
         kept = sorted(set(counts) - set(rare))
         if rare and other in counts:
             raise DataError(f'a group is called "{other}" already; give rare groups another name with other="...".')
+        groups = (*kept, other) if rare else tuple(kept)
+        if rare and len(groups) < 2:
+            found = ", ".join(f"{name} {counts[name]}" for name in rare)
+            raise DataError(
+                f'only the group "{other}" is left: all have fewer than {min_samples} items ({found}). Lower '
+                "min_samples."
+            )
         return cls(
             keys,
-            vocabulary=SiteVocabulary((*kept, other) if rare else tuple(kept)),
+            vocabulary=SiteVocabulary(groups),
             unknown=unknown,
             unknown_names=unknown_names,
             merged=dict.fromkeys(rare, other),

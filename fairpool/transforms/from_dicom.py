@@ -27,7 +27,8 @@ class SiteFromDicomd(SiteTransform):
             is told by the first of its files, by name, that is DICOM.
         elements: DICOM keywords, or tags as "0008,1010", of the top level of the file. InstitutionName, StationName,
             DeviceSerialNumber, Manufacturer, ManufacturerModelName, MagneticFieldStrength, KVP and any other of text or
-            numbers; but none that can name a patient or an examination, see `fairpool.data.identifying`.
+            numbers; but none that can name a patient or an examination, and free text and private elements only with
+            ``pseudonymize``, see `fairpool.data.identifying`.
         site_key: the item that takes the name, such as "scanner".
         missing: what becomes of a file that has none of the elements.
         normalize: see `SiteTransform`.
@@ -66,7 +67,7 @@ class SiteFromDicomd(SiteTransform):
             pseudonymize=pseudonymize,
             allow_missing_keys=allow_missing_keys,
         )
-        self._source = HeaderSites(elements)
+        self._source = HeaderSites(elements, are_hidden=pseudonymize is not None)
 
     def find_site(self, item: Mapping[Hashable, Any], path: str) -> str | None:
         """The spelt and combined elements of the file; None where it has none of them."""

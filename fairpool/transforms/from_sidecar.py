@@ -67,7 +67,7 @@ class SiteFromSidecard(SiteTransform):
             pseudonymize=pseudonymize,
             allow_missing_keys=allow_missing_keys,
         )
-        self._source = SidecarSites(fields, root_dir)
+        self._source = SidecarSites(fields, root_dir, are_hidden=pseudonymize is not None)
 
     def find_site(self, item: Mapping[Hashable, Any], path: str) -> str | None:
         """The spelt and combined fields of the image; None where it has none of them."""

@@ -1,6 +1,7 @@
 """The MONAI transform that finds the site in a table."""
 
 import os
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -17,6 +18,9 @@ __all__ = ["SiteFromTabled"]
 
 _ON = {"name": "file", "stem": "file", "path": "path", "patient": "patient", "study": "study"}
 """By which rule a table's keys are compared; other items are compared as they are."""
+
+_ENOUGH = 20
+"""Keys of which one at least should be in the table."""
 
 
 class SiteFromTabled(SiteTransform):
@@ -37,7 +41,8 @@ class SiteFromTabled(SiteTransform):
             "path".
         root_dir: folder of the data, for ``key_from="path"``.
         site_key: the item that takes the site.
-        missing: what becomes of an item without its row, or whose row has an empty site.
+        missing: what becomes of an item without its row, or whose row has an empty site. Where it is named, and the
+            first 20 keys are all absent from the table, a warning says so once a process.
         normalize: see `SiteTransform`.
         aliases: see `SiteTransform`.
         pseudonymize: see `SiteTransform`.
@@ -87,6 +92,11 @@ class SiteFromTabled(SiteTransform):
         self.key_from = on if key_from is None else key_from
         self.root_dir = root_dir
         self._source = TableSites(TableJoin(table, site_column, on, _ON.get(self.key_from)), self.spelling)
+        self._absent: set[str] | None = None if missing == "raise" else set()  # None: nothing to watch any more
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the keys that were looked up: they can name patients."""
+        return self.__dict__ | {"_absent": self._absent if self._absent is None else set()}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with its site added; the item given is not changed."""
@@ -95,11 +105,29 @@ class SiteFromTabled(SiteTransform):
 
     def find_site(self, item: Mapping[Hashable, Any], path: str) -> str | None:
         """The spelt site of the row that fits; None where there is no row, or no site in it."""
-        return self._source.find(self._name_of(item, path))
+        name = self._name_of(item, path)
+        if self._absent is not None:
+            self._watch(name)
+        return self._source.find(name)
 
     def explain_missing(self) -> str:
         """See `SiteTransform.explain_missing`."""
         return self._source.explain_missing(self.key_from)
+
+    def _watch(self, name: str) -> None:
+        """Tell of a table that seems to name other things than the items do; no item alone can show that."""
+        assert self._absent is not None
+        if self._source.has(name):
+            self._absent = None
+            return
+        self._absent.add(name)
+        if len(self._absent) == _ENOUGH:
+            self._absent = None
+            warnings.warn(
+                f"none of the first {_ENOUGH} keys is in the table of sites, by {self.key_from}: each site becomes "
+                f'"{self.missing}". Compare the spelling (007 is not 7), or name another column or key_from.',
+                stacklevel=2,
+            )
 
     def _name_of(self, item: Mapping[Hashable, Any], path: str) -> str:
         name = PurePath(path).name

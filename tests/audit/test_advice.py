@@ -1,12 +1,13 @@
 """Advice: which sentence comes when."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from fairpool.audit.advice import advise, advise_on_images, prevalence_differs
 from fairpool.audit.association import measure_association
 from fairpool.audit.cells import count_cells
-from fairpool.audit.separability import Separability
+from fairpool.audit.separability import Separability, measure_separability
 
 
 def advice(counts, *, separability=(), metadata=None, patients_named=True, scanners=None, **columns):
@@ -22,8 +23,8 @@ def advice(counts, *, separability=(), metadata=None, patients_named=True, scann
     return {sentence.code: sentence for sentence in found}
 
 
-def told(target, features, auc, within):
-    return Separability(target, features, auc=auc, auc_within=within)
+def told(target, features, auc, within, std=0.05):
+    return Separability(target, features, auc=auc, auc_std=std, auc_folds=(auc,) * 5, auc_within=within)
 
 
 CONFOUNDED, ALIKE = {"a": (90, 10), "b": (10, 90)}, {"a": (100, 100), "b": (100, 100)}
@@ -75,6 +76,35 @@ def test_a_label_that_is_told_by_the_site_is_a_risk():
     found = advice(CONFOUNDED, separability=[told("label", "thumbnails", 0.9, 0.6)])
     assert "only 0.60 among images of one site" in found["label_told_by_site"].text
     assert "label_told_by_site" not in advice(CONFOUNDED, separability=[told("label", "thumbnails", 0.9, 0.85)])
+
+
+@pytest.mark.parametrize(
+    ("counts", "auc", "within", "std"),
+    [
+        (CONFOUNDED, 0.39, 0.25, 0.01),  # below chance, nothing is told
+        (CONFOUNDED, 0.64, 0.45, 0.01),  # hardly told
+        (CONFOUNDED, 0.75, 0.60, 0.20),  # within what the folds vary: 2 x 0.20 / sqrt(5) = 0.18
+        (ALIKE, 0.90, 0.60, 0.05),  # the site does not tell the label
+    ],
+)
+def test_a_drop_among_equals_that_may_be_noise_is_not_called_the_site(counts, auc, within, std):
+    assert "label_told_by_site" not in advice(counts, separability=[told("label", "thumbnails", auc, within, std)])
+    assert "label_told_by_site" in advice(CONFOUNDED, separability=[told("label", "thumbnails", 0.75, 0.6, 0.1)])
+
+
+def test_pure_noise_is_not_said_to_tell_the_label_by_the_site():
+    fired = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        site = np.repeat(["a", "b"], 30)
+        label = (rng.random(60) < np.where(site == "a", 0.1, 0.9)).astype(int)
+        noise = pd.DataFrame(rng.normal(size=(60, 5)), columns=list("abcde"))
+        part = measure_separability(
+            noise, label, range(60), site, names=("label", "metadata"), kind="forest", seed=seed
+        )
+        counts = {name: (int((label[site == name] == 0).sum()), int(label[site == name].sum())) for name in "ab"}
+        fired += "label_told_by_site" in advice(counts, separability=[part])
+    assert fired == 0
 
 
 def test_metadata_that_tell_the_site_are_named_the_surest_first():

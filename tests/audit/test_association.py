@@ -84,6 +84,34 @@ def test_copies_of_every_image_widen_nothing_and_do_not_narrow_the_interval():
     assert (copied.low, copied.high) == pytest.approx((single.low, single.high), abs=0.03)
 
 
+@pytest.mark.parametrize("ill", [(30, 30), (18, 42), (3, 57), (0, 60)])
+def test_ten_like_images_of_each_patient_have_an_effect_of_ten_however_strong_the_association(ill):
+    sites = np.repeat([0, 1], 60)
+    labels = np.concatenate([np.arange(60) < number for number in ill])
+    found = measure_association(*(np.repeat(column, 10).tolist() for column in (sites, labels, np.arange(120))))
+    assert found.design_effect == pytest.approx(10)
+    # Miller 1955: (R - 1)(C - 1) / 2n nats by chance, n being the patients
+    assert found.chance_bits == pytest.approx(1 / (2 * 120 * np.log(2)))
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+def test_the_design_effect_is_what_labels_exchanged_between_patients_show(alike):
+    rng = np.random.default_rng(13)
+    sites, labels, patients = draw([0.1, 0.4, 0.6, 0.9], [60, 120, 120, 300], rng, per_patient=6, alike=alike)
+    by_patient = np.array(labels).reshape(-1, 6)
+    shown = [
+        len(labels) * scipy_association(contingency(sites, rng.permutation(by_patient).ravel()), "cramer") ** 2 / 3
+        for _ in range(2000)
+    ]
+    # Each has a standard error of 2 %, and permutations of 100 patients spread n / (n - 1) times as far.
+    assert measure_association(sites, labels, patients).design_effect == pytest.approx(np.mean(shown), rel=0.06)
+
+
+def test_a_patient_at_every_site_adds_no_effect_to_labels_that_are_his_in_all_images():
+    sites, labels, patients = [0, 1] * 60, np.repeat([0, 1] * 30, 2).tolist(), np.repeat(np.arange(60), 2).tolist()
+    assert measure_association(sites, labels, patients).design_effect == 1
+
+
 def test_columns_that_are_exchanged_have_the_same_v_and_bits():
     sites, labels, patients = draw([0.2, 0.7], [60, 90], np.random.default_rng(4))
     one, other = measure_association(sites, labels, patients), measure_association(labels, sites, patients)
@@ -180,6 +208,9 @@ SETTINGS = [
     ([0.35, 0.65], [60, 60], 3, 0.7),
     ([0.35, 0.45, 0.55, 0.65], [300, 180, 90, 30], 3, 0.7),
     (np.linspace(0.2, 0.8, 20), [30] * 20, 3, 0.7),
+    ([0.3, 0.7] * 10, [60] * 20, 10, 1.0),
+    ([0.1, 0.9] * 10, [60] * 20, 10, 1.0),
+    ([0.2, 0.8], [600, 600], 20, 1.0),
 ]
 
 

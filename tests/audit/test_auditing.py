@@ -67,14 +67,62 @@ def test_unreadable_images_are_named_by_row_and_site_and_not_fatal(tmp_path):
     assert "unreadable_images" in codes(found)
 
 
-def test_no_readable_image_leaves_the_table(tmp_path):
-    manifest = write_images(tmp_path)
-    for image in tmp_path.glob("*.png"):
-        image.write_bytes(b"<html>")
-    found = audit_manifest(manifest)
-    assert found.num_read == 0
-    assert part(found, "label", "site").auc is not None
+def test_a_table_of_which_no_image_can_be_read_is_refused_and_the_folder_doubted(tmp_path):
+    manifest = write_images(tmp_path / "secret")
+    with pytest.raises(DataError, match=r"^none of 60 images can be read; the first, row 1 \(Genève\): ") as caught:
+        audit_manifest(manifest, root_dir=tmp_path)
+    assert "--data" in str(caught.value)
+    assert "--no-images" in str(caught.value)
+    assert "mueller" not in str(caught.value)
+    assert audit_manifest(manifest, root_dir=tmp_path, read_images=False).num_images == 60
+
+
+def spoil(folder, numbers):
+    for number in numbers:
+        (folder / f"mueller-{number:04d}.png").write_bytes(b"")
+
+
+def test_the_verdict_is_on_the_images_that_can_be_read(tmp_path):
+    manifest = write_images(tmp_path, per_cell=25, size=32)
+    assert audit_manifest(manifest, constraint="equalized_odds").verdict.verdict == "support with care"
+    spoil(tmp_path, [*range(50, 75), *range(80, 100)])  # at the second site all negatives, all but five positives
+    found = audit_manifest(manifest, constraint="equalized_odds")
+    assert [cell.images for cell in found.cells] == [0, 5, 25, 25]
+    assert found.verdict.verdict == "cannot support"
+    assert 'only site "Genève" has negatives' in found.verdict.reasons[0]
+    assert found.prevalence[SITES[1]][0] == 1
+    assert found.associations["site x label"].num_images == 55
+
+
+@pytest.mark.parametrize("most", [1000, 90])
+def test_a_site_without_a_readable_image_drops_out(tmp_path, most):
+    sites = ("a", "b", "gone")
+    manifest = write_images(tmp_path, per_cell=25, size=32, sites=sites)
+    spoil(tmp_path, range(100, 150))
+    found = audit_manifest(manifest, max_images=most)
+    assert found.sites == ("a", "b")
+    assert [cell.images for cell in found.cells] == [25] * 4
+    assert found.num_images == 150
+    lost = next(sentence for sentence in found.advice if sentence.code == "unreadable_images")
+    assert (lost.level, "without an image, gone takes no part" in lost.text) == ("care", True)
     assert_plain(found)
+
+
+def test_site_and_label_are_told_among_readable_images_alone(tmp_path):
+    manifest = write_images(tmp_path, per_cell=25, size=32)
+    spoil(tmp_path, range(50, 75))
+    found = audit_manifest(manifest)
+    assert {part.num_images for part in found.separability if part.auc is not None} == {75}
+
+
+def test_images_of_unknown_site_are_counted_in_a_note_and_in_no_cell():
+    records, table = table_of({"a": (30, 30), "b": (30, 30), "unknown": (5, 6)}, age=range(131))
+    found = audit_records(records, table)
+    assert found.sites == ("a", "b")
+    assert {cell.site for cell in found.cells} == {"a", "b"}
+    assert any(note.startswith('11 images of site "unknown"') for note in found.notes)
+    with pytest.raises(DataError, match='each of the 5 rows has the site "unknown"'):
+        audit_records(*table_of({"unknown": (2, 3)}))
 
 
 def test_copies_are_counted(tmp_path):
@@ -177,6 +225,22 @@ def test_rows_that_are_ignored_keep_the_metadata_of_the_others(tmp_path):
     found = audit_manifest(manifest, columns={"ignore_label": "-1"}, read_images=False)
     assert found.num_images == 60
     assert {(cell.site, cell.scanner) for cell in found.scanners} == {(SITES[0], "GE"), (SITES[1], "Philips")}
+
+
+@pytest.mark.parametrize("name", ["finding", "site", "person", "file"])
+def test_columns_that_tell_everything_are_no_metadata(tmp_path, name):
+    header = ("file", "finding", "site", "person")
+    manifest = write_table(tmp_path / "m.csv", [[f"{n}.png", n % 2, SITES[n // 30], n] for n in range(60)], header)
+    columns = {"image_column": "file", "label_column": "finding", "patient_column": "person"}
+    with pytest.raises(DataError, match=f'^"{name}" is the column of the .*--metadata-columns'):
+        audit_manifest(manifest, columns=columns, read_images=False, metadata_columns=[name])
+
+
+def test_a_site_that_stands_in_the_column_of_scanners_is_not_told_from_it(tmp_path):
+    header = ("label", "scanner", "patient")
+    manifest = write_table(tmp_path / "m.csv", [[n % 2, SITES[n // 30], n] for n in range(60)], header)
+    found = audit_manifest(manifest, columns={"site_column": "scanner"}, read_images=False)
+    assert (found.metadata_auc, found.scanners) == ({}, ())
 
 
 @pytest.mark.parametrize(

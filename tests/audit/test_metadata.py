@@ -18,7 +18,7 @@ def test_shapes_and_spacings_become_numbers():
 
 
 def test_numbers_are_numbers_although_some_cells_are_not():
-    ages = [str(n) for n in range(95)] + ["", "NA", "inf", "?", "089Y"]
+    ages = [str(n % 60) for n in range(95)] + ["", "NA", "inf", "?", "089Y"]
     found, _ = metadata_features(pd.DataFrame({"age": ages}), ["age"])
     assert found["age"].dtype == float
     assert int(found["age"].isna().sum()) == 5
@@ -37,6 +37,21 @@ def test_a_column_that_names_the_rows_is_left_out_and_said():
         'the metadata column "image" is left out: its 50 values name the rows',
         'the metadata column "empty" is empty',
     ]
+
+
+def test_whole_numbers_that_number_the_rows_are_left_out_and_said():
+    numbers = range(100)
+    table = pd.DataFrame(
+        {
+            "accession": [str(700 + n) for n in numbers],
+            "dose": [str(n + 0.5) for n in numbers],
+            "age": [str(n % 80) for n in numbers],
+        }
+    )
+    found, notes = metadata_features(table, list(table))
+    assert list(found) == ["dose", "age"]
+    assert notes == ['the metadata column "accession" is left out: its 100 whole numbers number the rows']
+    assert list(metadata_features(table[:20], ["accession"])[0]) == ["accession"]  # so few may be ages
 
 
 def test_a_column_that_is_not_there_is_named():

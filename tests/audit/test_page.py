@@ -115,5 +115,11 @@ def test_a_page_without_images_has_three_plots_and_many_sites_are_cut():
     assert "the 50 largest of 60" in "".join(page.text)
 
 
+def test_a_size_beside_the_limit_has_a_decimal_that_tells_on_which_side_it_is():
+    found = audit_records(*table_of({"a": (21, 22), "b": (48, 49)}))
+    shown = [row[2:5:2] for row in tables_of(found)[0].rows]
+    assert shown == [("15.1 too few", "14.8 small"), ("10.1 small", "10.0")]
+
+
 def test_a_page_of_nothing_measurable_is_written():
     assert "cannot support" in make_page(audit_records(*table_of({"a": (1, 1)})))

@@ -82,6 +82,13 @@ def test_a_table_without_images_names_the_option(tmp_path):
     assert "--image-column" in str(done.error)
 
 
+def test_a_wrong_folder_of_images_is_no_verdict(manifest, tmp_path):
+    done = act(manifest, "--data", tmp_path)
+    assert isinstance(done.error, DataError)
+    assert str(done.error).startswith("none of 70 images can be read")
+    assert "Verdict" not in done.out
+
+
 def test_nothing_that_names_a_patient_leaves_dicom_headers(tmp_path):
     folder = tmp_path / "KANARI-Anna"
     folder.mkdir()

@@ -59,8 +59,8 @@ def test_the_same_pixels_in_two_splits_are_status_1(folder):
     done, found = find(folder)
     assert done.status == 1
     assert "same pixels: row 1 (bern, label 0, training), row 11 (bern, label 0, test)" in done.out
-    assert "fault: 1 images occur in two splits with the same pixels" in done.out
-    assert found["faults"] == ["1 images occur in two splits with the same pixels"]
+    assert "fault: 1 image occurs in two splits with the same pixels" in done.out
+    assert found["faults"] == ["1 image occurs in two splits with the same pixels"]
 
 
 def test_the_same_pixels_with_two_labels_are_status_1(folder):
@@ -70,7 +70,7 @@ def test_the_same_pixels_with_two_labels_are_status_1(folder):
     write(folder, rows)
     done, found = find(folder)
     assert done.status == 1
-    assert found["faults"] == ["1 images occur with two labels with the same pixels"]
+    assert found["faults"] == ["1 image occurs with two labels with the same pixels"]
 
 
 def test_the_same_pixels_at_two_sites_are_told_and_are_status_0(folder):

@@ -181,6 +181,36 @@ def test_tar_member_of_negative_size_is_refused(tmp_path: Path) -> None:
         extract(tmp_path / "a.tar", tmp_path / "out")
 
 
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+@pytest.mark.parametrize("before", [0, 1])
+def test_name_that_is_spelt_out_without_end_is_refused(tmp_path: Path, kind: bytes, mode: str, before: int) -> None:
+    """tarfile would read it into memory: 600 KB of gzip became 600 MB there."""
+    entries = [tar_entry("Set/a.png"), tar_entry("Set/b.png", kind, size=2**20 + 1), tar_entry("Set/c.png")]
+    archive = write_tar(tmp_path / "a.tar.gz", entries[1 - before :], mode)
+    with pytest.raises(DataError, match=r"more than 1,048,576 bytes|neither a zip nor a tar"):
+        extract(archive, tmp_path / "out")
+    assert names(tmp_path) == ["a.tar.gz"]
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_are_extracted(tmp_path: Path, form: int) -> None:
+    name = "Set/" + "/".join(f"{number}-" + "x" * 120 for number in range(3)) + "/é.png"
+    with tarfile.open(tmp_path / "a.tar", "w", format=form) as archive:
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    extract(tmp_path / "a.tar", tmp_path / "out")
+    assert (tmp_path / "out" / name).is_file()
+
+
+def test_zip_whose_directory_is_not_where_it_says_is_refused_as_damaged(tmp_path: Path) -> None:
+    content = bytearray(write_zip(tmp_path / "a.zip", {"Set/a.png": b"a"}).read_bytes())
+    at = content.rindex(b"PK\5\6") + 16  # the offset of the directory: zipfile then seeks to before the file
+    content[at : at + 4] = (2**32 - 2).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.zip is damaged or of an unknown kind"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>no</html>"])
 def test_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)

@@ -39,6 +39,33 @@ def test_sections_become_a_split_column():
     }
 
 
+def test_a_list_called_training_alone_says_nothing_of_a_split():
+    """So is a table without a split written; an image may say so itself."""
+    assert list(parse({"training": [{"image": "a.png"}]})) == ["image"]
+    with_split = parse({"training": [{"image": "a.png", "split": "training"}]})
+    assert with_split.to_dict("list") == {"image": ["a.png"], "split": ["training"]}
+
+
+def test_whole_numbers_that_pandas_made_floats_are_read_as_such():
+    rows = [{"image": "a", "patient": 7.0, "age": 0.5, "mixed": 1.0}, {"image": "b", "age": 1.0, "mixed": "x"}]
+    rows.append({"image": "c", "patient": 8, "age": None, "big": 1e300})
+    assert parse(rows).to_dict("list") == {
+        "image": ["a", "b", "c"],
+        "patient": ["7", "", "8"],
+        "age": ["0.5", "1.0", ""],
+        "mixed": ["1.0", "x", ""],
+        "big": ["", "", "1e+300"],
+    }
+
+
+def test_the_object_says_what_the_column_of_the_images_was_called():
+    images = {"training": [{"image": "a.png"}]}
+    assert list(parse({"image_column": "path"} | images)) == ["path"]
+    assert list(parse({"image_column": "site"} | images)) == ["image"]
+    with_both = {"image_column": "path", "training": [{"image": "a.png", "path": "b.png"}]}
+    assert list(parse(with_both)) == ["image", "path"]
+
+
 def test_monai_finds_the_same_images_in_each_section(tmp_path):
     from monai.data import load_decathlon_datalist
 
@@ -107,3 +134,20 @@ def test_any_json_is_a_table_of_text_or_a_refusal(content):
     except DataError:
         return
     assert all(isinstance(cell, str) for cell in table.to_numpy().ravel())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[{"label": ' + "9" * 5000 + "}]", "more digits than any has"),
+        ('[{"site": "\\ud800"}]', "half of a character"),
+        ('[{"\\uDFFFsite": "a"}]', "half of a character"),
+    ],
+)
+def test_what_python_cannot_read_or_write_is_refused_in_a_sentence(text, words):
+    with pytest.raises(DataError, match=words):
+        parse_datalist(text, "list.json")
+
+
+def test_characters_in_two_halves_are_whole():
+    assert parse_datalist('[{"site": "\\ud83c\\udfe5"}]', "list.json")["site"].tolist() == ["\U0001f3e5"]

@@ -48,8 +48,8 @@ def test_groups_of_equal_pixels_say_what_they_cross():
         "images": 6,
     }
     assert found.faults() == [
-        "1 images occur in two splits with the same pixels",
-        "1 images occur with two labels with the same pixels",
+        "1 image occurs in two splits with the same pixels",
+        "1 image occurs with two labels with the same pixels",
     ]
 
 
@@ -145,7 +145,7 @@ def test_a_table_without_copies_has_empty_findings():
 
 @pytest.mark.parametrize("bad", ["xyz", "0" * 15, "0" * 17, "0x" + "0" * 14, "-" + "0" * 15])
 def test_a_hash_of_another_form_is_refused_by_row(bad):
-    with pytest.raises(DataError, match=r'1 rows have another "perceptual_hash" than 16 hexadecimal digits \(row 2\)'):
+    with pytest.raises(DataError, match=r'1 row has another "perceptual_hash" than 16 hexadecimal digits \(row 2\)'):
         parse_hashes(pd.Series([FAR, bad, ""], dtype=object), pd.Series([1, 2, 3]))
 
 

@@ -58,7 +58,7 @@ def test_a_patient_of_several_sites_goes_with_the_one_left_out():
     assert columns["split_zug"][0] == "test"  # bern0 at bern
     assert columns["split_geneve"][moved] != "test"
     assert len(notes) == 1
-    assert "1 patients were seen at several sites" in notes[0]
+    assert "1 patient was seen at several sites" in notes[0]
     assert "1 with bern, 1 with zug" in notes[0]
     assert "bern0" not in notes[0]
 
@@ -105,3 +105,12 @@ def test_an_empty_section_is_refused_by_its_column():
         leave_one_site_out(few)
     with pytest.raises(DataError, match=r'the validation and the test section of "split" would be empty'):
         fold_columns(few, val_frac=0.01, test_frac=0.01)
+
+
+def test_images_of_unknown_site_are_left_out_by_no_fold():
+    records = pd.DataFrame(
+        {"patient": [str(i) for i in range(24)], "site": ["a", "b", "unknown"] * 8, "label": [0, 0, 0, 1, 1, 1] * 4}
+    )
+    columns, _ = leave_one_site_out(records, val_frac=0.25)
+    assert list(columns) == ["split_a", "split_b"]
+    assert set(columns["split_a"][records["site"] == "unknown"]) <= {"training", "validation"}

@@ -90,7 +90,7 @@ def test_equal_images_in_two_sections_are_refused_until_one_is_left_out(copy):
     second = records[(records["section"] == "test") & (records["label"] == 1)].iloc[0]
     shutil.copyfile(first["image"], second["image"])
     with pytest.raises(
-        DataError, match=rf"1 images occur in two sections .*{first['row']}, {second['row']}.*exclude_rows"
+        DataError, match=rf"1 image occurs in two sections .*{first['row']}, {second['row']}.*exclude_rows"
     ):
         prepare_photographs(pool_imsitu(copy), 32, remedy="exclude_rows=[...]")
     prepare_photographs(pool_imsitu(copy, exclude_rows=[int(first["row"])]), 32)

@@ -111,9 +111,18 @@ def test_an_image_that_is_not_there_is_a_fault_unless_nobody_looks(tmp_path):
 def test_what_is_seldom_meant_is_a_warning():
     one = validate_manifest(table(site=["bern"] * 4))
     assert one == ['only one site, "bern" (4 rows): a fairness constraint needs at least 2']
+    assert validate_manifest(
+        table(site=["bern", "unknown", "unknown", "bern"], patient=["p", "q", "p", "r"], split=["test"] * 4)
+    ) == [
+        'only one site, "bern" (2 rows): a fairness constraint needs at least 2',
+        '2 images are of site "unknown": no constraint reaches them',
+    ]
+    assert validate_manifest(table(site=["unknown"] * 4))[0] == (
+        "no site is known: a fairness constraint needs at least 2"
+    )
     assert validate_manifest(table(label=["1"] * 4)) == ['every row has the label "1": there is nothing to tell apart']
     assert validate_manifest(table(patient=["p", "q", "q", "r"], split=["test"] * 4)) == [
-        "1 patients have images at several sites"
+        "1 patient has images at several sites"
     ]
     assert "no column" in validate_manifest(table().drop(columns="patient"))[0]
 

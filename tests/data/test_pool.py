@@ -159,6 +159,22 @@ def test_unseen_sites_may_be_one_unknown_group_that_enters_no_rate():
     ]
 
 
+def test_images_of_unknown_site_are_trained_on_and_in_no_rate():
+    records = make_records(CELLS | {("unknown", 0): 8, ("unknown", 1): 8})
+    outside = make_records({("unknown", 0): 2, ("b", 1): 3}, start=100)
+    pool = Pool(records, outside)
+    assert pool.vocabulary.names == pool.all_sites.names == ("a", "b")
+    training = pool.section("training")
+    assert {item["site"] for item in training if item["site_name"] == "unknown"} == {-1}
+    assert pool.cell_counts().sum() == sum(item["site"] >= 0 for item in training)
+    assert pool.notes() == ['18 images are of site "unknown": in no rate and no constraint, else used']
+
+
+def test_one_known_site_beside_unknown_ones_is_refused():
+    with pytest.raises(DataError, match='found only "a"'):
+        Pool(make_records({("a", 0): 8, ("a", 1): 8, ("unknown", 0): 8, ("unknown", 1): 8}))
+
+
 def test_unseen_sites_may_be_refused_by_row_and_vocabulary():
     outside = make_records({("b", 1): 2, ("chur", 1): 1}, start=100)
     with pytest.raises(ValueError, match=r'site "chur" in row 3 of the test table is not among .* \(a, b\)'):
@@ -351,7 +367,7 @@ def test_equal_pixels_in_two_sections_are_refused_by_row(records):
     second = next(row for row in sections["test"] if records["label"][row] == 1)
     copy_image(records, first, second)
     rows = ", ".join(str(row) for row in sorted((first, second)))
-    with pytest.raises(DataError, match=rf"1 images occur in two sections with the same pixels \(rows {rows}\)"):
+    with pytest.raises(DataError, match=rf"1 image occurs in two sections with the same pixels \(rows {rows}\)"):
         Pool(records).prepare(4, None)
 
 
@@ -360,7 +376,7 @@ def test_equal_pixels_with_two_labels_are_refused_even_in_one_section(records):
     first = next(row for row in training if records["label"][row] == 0)
     second = next(row for row in training if records["label"][row] == 1)
     copy_image(records, first, second)
-    with pytest.raises(DataError, match=r"1 images occur with two labels with the same pixels .*Drop the copies"):
+    with pytest.raises(DataError, match=r"1 image occurs with two labels with the same pixels .*Drop the copies"):
         Pool(records).prepare(4, None)
 
 
@@ -370,7 +386,7 @@ def test_equal_pixels_at_two_sites_are_reported_with_rows_and_sites(records):
     second = next(row for row in training if records["site"][row] == "b")
     copy_image(records, first, second)
     assert Pool(records).prepare(4, None) == [
-        f"1 images occur at two sites with the same pixels: rows {first} (a), {second} (b)"
+        f"1 image occurs at two sites with the same pixels: rows {first} (a), {second} (b)"
     ]
 
 

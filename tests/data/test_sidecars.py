@@ -184,3 +184,9 @@ def test_image_outside_the_root_is_refused(tmp_path):
 )
 def test_names_are_taken_apart(name, entities, suffix):
     assert split_name(name) == (frozenset(entities), suffix)
+
+
+def test_half_of_a_character_is_refused(tmp_path):
+    lay(tmp_path, **{"dataset_description.json": {}, "scan.json": '{"site": "Z\\ud800rich"}'})
+    with pytest.raises(DataError, match="site of a sidecar holds half of a character"):
+        find(tmp_path, "scan.nii.gz", "site")

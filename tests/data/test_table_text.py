@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,3 +108,33 @@ def test_ragged_lines_far_down_are_named_by_their_line():
         DataError, match=r"^2 lines do not have the 2 columns .*: line 1203: 1 cells; line 2404: 3 cells"
     ):
         parse_text(text, ",", "t.csv")
+
+
+def test_whole_numbers_that_pandas_made_floats_are_read_as_such(tmp_path):
+    table = pd.DataFrame({"patient": [7.0, None, 8.0], "age": [0.5, 1.0, None], "big": [1e300, 1.0, 2.0]})
+    table.to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").to_dict("list") == {
+        "patient": ["7", "", "8"],
+        "age": ["0.5", "1.0", ""],
+        "big": ["1e+300", "1.0", "2.0"],
+    }
+
+
+@pytest.mark.parametrize("missing", ["name", "numpy_type", "pandas_type"])
+def test_parquet_of_damaged_metadata_is_refused(tmp_path, missing):
+    table = pyarrow.Table.from_pandas(pd.DataFrame({"n": [1, 2], "site": ["a", "b"]}))
+    about = json.loads(table.schema.metadata[b"pandas"])
+    for column in about["columns"]:
+        del column[missing]
+    written = table.replace_schema_metadata({b"pandas": json.dumps(about).encode()})
+    pyarrow.parquet.write_table(written, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r'"t\.parquet" cannot be read as parquet; it is damaged'):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_parquet_text_that_is_no_utf_8_is_refused(tmp_path):
+    pd.DataFrame({"site": ["Zuerich", "Bern"]}).to_parquet(tmp_path / "t.parquet", compression=None)
+    content = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(content.replace(b"Zuerich", b"Z\xfcerich"[:7]))
+    with pytest.raises(DataError, match=r'"t\.parquet" cannot be read as parquet'):
+        read_table(tmp_path / "t.parquet")

@@ -28,8 +28,8 @@ def test_what_is_written_is_read_again(tmp_path, ending):
     write_table(TABLE, tmp_path / f"t.{ending}")
     found = read_table(tmp_path / f"t.{ending}")
     expected = TABLE
-    if ending == "json":  # a list a split, in their order; the column is MONAI's
-        expected = TABLE.rename(columns={"path": "image"}).iloc[[0, 2, 1]].reset_index(drop=True)
+    if ending == "json":  # a list a split, in their order
+        expected = TABLE.iloc[[0, 2, 1]].reset_index(drop=True)
     pd.testing.assert_frame_equal(found, expected)
     assert [file.name for file in tmp_path.iterdir()] == [f"t.{ending}"]
 
@@ -47,7 +47,7 @@ def test_any_text_is_read_again(tmp_path_factory, ending, rows):
     file = tmp_path_factory.mktemp("t") / f"t.{ending}"
     table = pd.DataFrame([["x", *row] for row in rows], columns=["image", "a", "=b"], dtype=object)
     write_table(table, file)
-    found = read_table(file).drop(columns="split", errors="ignore").reindex(columns=table.columns, fill_value="")
+    found = read_table(file).reindex(columns=table.columns, fill_value="")
     assert found.to_numpy().tolist() == table.to_numpy().tolist()
 
 

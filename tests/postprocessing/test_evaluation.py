@@ -220,3 +220,10 @@ def test_a_constraint_without_thresholds_is_refused():
         ValueError, match='no thresholds by site for the constraint "predictive_parity"; there are for equal'
     ):
         postprocess_predictions(draw_predictions(), "predictive_parity")
+
+
+def test_cases_of_unknown_site_are_in_no_threshold_and_no_rate():
+    predictions = draw_predictions()
+    more = draw_predictions(sites=("unknown", "x"), seed=1)
+    both = pd.concat([predictions, more[more["site"] == "unknown"]], ignore_index=True)
+    assert postprocess_predictions(both).to_dict() == postprocess_predictions(predictions).to_dict()

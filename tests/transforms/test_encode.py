@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from ignite.engine import Events
 from monai.bundle import ConfigParser
@@ -43,6 +43,7 @@ def test_ids_follow_the_vocabulary_and_the_name_is_kept():
 
 @given(st.lists(st.sampled_from(["basel", "bern", "chur", "zug", "genf"]), min_size=1), st.integers(1, 4))
 def test_learned_vocabulary_agrees_with_counting(sites, min_samples):
+    assume(max(Counter(sites).values()) >= min_samples)  # else "other" would be alone, which is refused
     encode = EncodeGroupsd.fit(items_of(*sites), min_samples=min_samples)
     counts = Counter(sites)
     kept = sorted(site for site in counts if counts[site] >= min_samples)
@@ -257,3 +258,10 @@ def test_files_of_four_vendors_go_from_their_headers_into_the_constraint():
     assert loss.multipliers.shape == (1, 4)
     assert loss.multipliers.abs().min() > 0
     torch.testing.assert_close(loss.multipliers.sum(), torch.tensor(0.0), atol=1e-6, rtol=0)
+
+
+def test_no_group_beside_the_rare_ones_is_refused_with_the_counts():
+    items = [{"site": site} for site in "aab"]
+    with pytest.raises(DataError, match='only the group "other" is left') as caught:
+        EncodeGroupsd.fit(items, min_samples=3)
+    assert "fewer than 3 items (a 2, b 1). Lower min_samples." in str(caught.value)

@@ -1,6 +1,7 @@
 """Sites from a spreadsheet: against a join written in a loop, and every table and key that is refused."""
 
 import csv
+import json
 import pickle
 
 import numpy as np
@@ -200,3 +201,35 @@ def test_item_does_not_grow_with_the_table(tmp_path):
     )
     item = attach(path)({"image": "a.png", "patient": "7"})
     assert len(pickle.dumps(item)) < 200
+
+
+def test_a_table_that_none_of_the_first_keys_is_in_is_told_once(tmp_path):
+    path = write(tmp_path / "t.csv", ["patient", "hospital"], *((f"{number}.0", "Bern") for number in range(40)))
+    transform = attach(path, missing="unknown")
+    items = [{"image": "a.png", "patient": str(4711 + number // 2)} for number in range(80)]
+    with pytest.warns(UserWarning, match="^none of the first 20 keys is in the table of sites, by patient") as caught:
+        assert {transform(item)["site"] for item in items} == {"unknown"}
+    assert len(caught) == 1
+    assert "47" not in str(caught[0].message)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "json"])
+def test_whole_numbers_that_pandas_made_floats_are_found(tmp_path, ending, recwarn):
+    frame = pd.DataFrame({"patient": [7.0, 8.0], "hospital": ["Bern", "Basel"], "age": [0.5, None]})
+    path = tmp_path / f"t.{ending}"
+    if ending == "parquet":
+        frame.to_parquet(path)
+    else:
+        path.write_text(json.dumps(frame.fillna(1.5).to_dict("records")))
+        assert '"patient": 7.0' in path.read_text()
+    transform = attach(path, missing="unknown")
+    assert [transform({"image": "a.png", "patient": patient})["site"] for patient in (7, "8")] == ["Bern", "Basel"]
+    for number in range(100, 140):  # one was found: the rest may well be of a hospital that the table lacks
+        transform({"image": "a.png", "patient": number})
+    assert not recwarn.list
+
+
+def test_keys_that_were_looked_up_are_not_pickled(table):
+    transform = attach(table, missing="unknown")
+    transform({"image": "a.png", "patient": "meierhans"})
+    assert b"meierhans" not in pickle.dumps(transform)

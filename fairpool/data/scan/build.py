@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from fairpool.data.counted import counted
 from fairpool.data.pseudonyms import Pseudonyms
 from fairpool.data.radiograph import MAX_PIXELS
 from fairpool.data.scan.joins import TableJoin, join_labels
@@ -144,7 +145,7 @@ def build_manifest(
     notes = _join_issuers(images)
     for joined in (site, patient):
         if joined is not None:
-            joined.check(images, pseudonyms)
+            notes += joined.check(images, pseudonyms)
     for source, words in _PATIENT_NOTES.items():
         if number := sum(values["source"] == source for values in images):
             notes.append(f"{number} of {len(images)} {words}")
@@ -187,22 +188,24 @@ def _join_issuers(images: list[dict[str, Any]]) -> list[str]:
                 doubtful += 1
     notes = []
     if joined:
-        notes.append(f"{joined} images have a PatientID without an issuer, and count as the patient who has one")
+        number = counted(joined, "image has", "images have")
+        notes.append(f"{number} a PatientID without an issuer, taken for that of the patient who has one")
     if doubtful:
+        number = counted(doubtful, "image has", "images have")
         notes.append(
-            f"{doubtful} images have a PatientID without an issuer which several issuers gave: each such PatientID "
-            "counts as one more patient. Look at them before a split"
+            f"{number} a PatientID without an issuer which several issuers gave: "
+            "each such PatientID counts as one more patient. Look at them before a split"
         )
     return notes
 
 
 def _describe_nothing(faults: dict[str, str], skipped: Counter[str]) -> str:
     if not faults:
-        return (
-            f"the folder holds no DICOM, NIfTI, PNG or JPEG file ({sum(skipped.values())} others). Name another folder."
-        )
+        others = counted(sum(skipped.values()), "other")
+        return f"the folder holds no DICOM, NIfTI, PNG or JPEG file ({others}). Name another folder."
     reason, number = Counter(faults.values()).most_common(1)[0]
-    return f"none of the {len(faults)} images can be used. The most frequent reason ({number} of them): {reason}."
+    none = "the only image cannot" if len(faults) == 1 else f"none of the {len(faults)} images can"
+    return f"{none} be used. The most frequent reason ({number} of them): {reason}."
 
 
 def _as_text(path: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from fairpool.data.dicom_file import check_dicom_start
 from fairpool.data.headers import element_text, find_tag, parse_elements
 from fairpool.data.scan.formats import HEAD_BYTES
-from fairpool.data.scan.header import Header, NoImageError, check_size, spell_shape, spell_spacing
+from fairpool.data.scan.header import Header, NoImageError, check_size, spell_scanner, spell_shape, spell_spacing
 from fairpool.data.scan.libraries import library_errors, quiet_libraries
 from fairpool.errors import DataError
 
@@ -71,7 +71,7 @@ def read_dicom_file_header(handle: BinaryIO, *, max_pixels: int, keywords: Seque
             elements = {name: text for name in names if (text := _read_text(header, name))}
             asked = {keyword: element_text(header, keyword) for keyword in keywords}
             photometric = _read_text(header, "PhotometricInterpretation")
-            scanner = _spell_scanner([_read_text(header, keyword) for keyword in _SCANNER])
+            scanner = spell_scanner([_read_text(header, keyword) for keyword in _SCANNER])
         reason = ""
     except RecursionError:
         reason = "DICOM sequences are nested too deeply to be an image. Do not use the file"
@@ -140,20 +140,6 @@ def _read_text(source: Any, keyword: str) -> str:
     except DataError:
         return ""
     return "+".join(part for part in text.split("\\") if part)
-
-
-def _spell_scanner(parts: list[str]) -> str:
-    """Vendor, model and field strength; "?" for a vendor or model that is missing alone.
-
-    >>> _spell_scanner(["GE", "", "1.50"]), _spell_scanner(["", "", ""]), _spell_scanner(["GE", "Signa", ""])
-    ('GE | ? | 1.5', '', 'GE | Signa')
-    """
-    *words, strength = parts
-    if not any(parts):
-        return ""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*T?", strength)
-    shown = [word or "?" for word in words]
-    return " | ".join([*shown, f"{float(found[1]):g}" if found else strength] if strength else shown)
 
 
 def _holds_pixels(handle: BinaryIO, start: int, order: str, frames: int) -> bool:

@@ -1,11 +1,13 @@
 """What the header of one image file says."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fairpool.data.pixels import check_pixels
 from fairpool.errors import DataError
 
-__all__ = ["MAX_VOXELS", "Header", "NoImageError", "check_size", "spell_shape", "spell_spacing"]
+__all__ = ["MAX_VOXELS", "Header", "NoImageError", "check_size", "spell_scanner", "spell_shape", "spell_spacing"]
 
 MAX_VOXELS = 4_000_000_000
 """Most numbers that a volume or a film may declare; a brain in 4D of 100 x 100 x 70 x 1000 has 700 million."""
@@ -58,6 +60,22 @@ def check_size(shape: tuple[int, ...], max_pixels: int, max_voxels: int = MAX_VO
         raise DataError(
             f"image declares {spell_shape(shape)} = {total:,} numbers; the limit is {max_voxels:,}. Split it"
         )
+
+
+def spell_scanner(parts: Sequence[str | None]) -> str:
+    """Vendor, model and, where there is one, field strength; "?" for a vendor or model that is missing alone.
+
+    >>> spell_scanner(["GE", "", "1.50"]), spell_scanner(["GE", "Signa", None]), spell_scanner(["", "", ""])
+    ('GE | ? | 1.5', 'GE | Signa', '')
+    """
+    *words, strength = parts
+    if not any(parts):
+        return ""
+    shown = [word or "?" for word in words]
+    if strength:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*T?", strength)
+        shown.append(f"{float(found[1]):g}" if found else strength)
+    return " | ".join(shown)
 
 
 def spell_shape(shape: tuple[int, ...]) -> str:

@@ -126,8 +126,8 @@ def _describe_variants(on: str | None) -> str:
 
 def find_values(
     rows: Sequence[Mapping[str, Any]], pairs: Mapping[str, str], join: TableJoin, pseudonyms: Pseudonyms, what: str
-) -> list[str | None]:
-    """The value of each row; None where the table does not name it.
+) -> tuple[list[str | None], list[str]]:
+    """The value of each row, None where the table does not name it; and a sentence where the table names others.
 
     Args:
         rows: ``path``, ``patient``, and the pseudonyms ``patient_name`` and ``study_name`` of what a table calls them.
@@ -136,10 +136,14 @@ def find_values(
         pseudonyms: those of the rows.
         what: the table is of, for messages: "labels".
     Raises:
-        DataError: one key of the table means several files or patients.
+        DataError: one key of the table means several files or patients; or it names none of the rows.
     """
+    option = what.removesuffix("s")
+    spellings = {key: [key] for key in pairs}
     if join.on in _PREFIXES:
-        pairs = _as_pseudonyms(pairs, join.on, pseudonyms)
+        spellings = {key: [pseudonyms.of(name, join.on) for name in (key, _PREFIXES[join.on] + key)] for key in pairs}
+        found_by = {spellings[key][1]: value for key, value in pairs.items()}  # "01" stands for "sub-01" as well
+        pairs = found_by | {spellings[key][0]: value for key, value in pairs.items()}
         names = [str(row[f"{join.on}_name"]) for row in rows]
         found = [name if name in pairs else None for name in names]
         owners = [str(row["patient"]) for row in rows]
@@ -147,6 +151,11 @@ def find_values(
         owners = [str(row["path"]) for row in rows]
         names = [PurePosixPath(path).name if join.on == "file" else path for path in owners]
         found = [find_key(pairs, name, join.on) for name in names]
+    if rows and all(key is None for key in found):
+        raise DataError(
+            f'no image is found in the table of {what} by "{join.key_column}" ({join.on}). Name another column with '
+            f"--{option}-key, or what it holds with --{option}-on."
+        )
     owner_of, shared = dict[str, str](), set[str]()
     for key, owner in zip(found, owners, strict=True):
         if key is not None and owner_of.setdefault(key, owner) != owner:
@@ -155,9 +164,12 @@ def find_values(
         several = "patients of different issuers or data sets" if join.on in _PREFIXES else "files"
         raise DataError(
             f"{len(shared)} keys of the table of {what} mean several {several} each: which one is meant? Join on the "
-            f"path (--{what.removesuffix('s')}-on path)."
+            f"path (--{option}-on path)."
         )
-    return [None if key is None else pairs[key] for key in found]
+    used = {key for name in names for key in join_keys(name, join.on)}
+    unused = sum(used.isdisjoint(spelt) for spelt in spellings.values())
+    notes = [f"{unused} of {len(spellings)} keys of the table of {what} fit no image that can be used"] * bool(unused)
+    return [None if key is None else pairs[key] for key in found], notes
 
 
 def join_labels(
@@ -170,25 +182,10 @@ def join_labels(
         join: the table of labels.
         pseudonyms: those of the rows.
     Raises:
-        DataError: see `read_pairs` and `find_values`; or no row is found.
+        DataError: see `read_pairs` and `find_values`.
     """
-    found = find_values(rows, read_pairs(join, "labels"), join, pseudonyms, "labels")
-    if rows and all(label is None for label in found):
-        raise DataError(
-            f'no image is found in the table of labels by "{join.key_column}" ({join.on}). Name another column with '
-            "--label-key, or what it holds with --label-on."
-        )
+    found, notes = find_values(rows, read_pairs(join, "labels"), join, pseudonyms, "labels")
     labels = [label or "" for label in found]
-    notes = []
     if without := labels.count(""):
         notes.append(f"{without} of {len(rows)} images have no label in the table of labels")
     return labels, notes
-
-
-def _as_pseudonyms(pairs: Mapping[str, str], kind: str | None, pseudonyms: Pseudonyms) -> dict[str, str]:
-    """The pairs by pseudonym; "01" stands for "sub-01" as well, as in `join_keys`."""
-    kind = kind or ""
-    found = {pseudonyms.of(key, kind): value for key, value in pairs.items()}
-    for key, value in pairs.items():
-        found.setdefault(pseudonyms.of(f"{_PREFIXES[kind]}{key}", kind), value)
-    return found

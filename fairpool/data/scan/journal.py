@@ -10,7 +10,7 @@ from fairpool.whole_file import open_whole
 
 __all__ = ["Journal"]
 
-_FORMAT = 2  # raise it whenever a file is read into other values
+_FORMAT = 3  # raise it whenever a file is read into other values
 
 
 class Journal:

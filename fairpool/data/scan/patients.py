@@ -59,15 +59,16 @@ class PatientSource:
             raise DataError(f"patient cannot be told: the {source}. Widen it, or move the file")
         return patient.strip()
 
-    def check(self, rows: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> None:
-        """Refuse a table whose one key means several of the images: see `find_values`.
+    def check(self, rows: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> list[str]:
+        """Refuse a table whose one key means several of the images: see `find_values`, also for the notes.
 
         Args:
             rows: of all images.
             pseudonyms: those of the rows.
         """
-        if self.table is not None:
-            find_values(rows, self._pairs, self.table, pseudonyms, "patients")
+        if self.table is None:
+            return []
+        return find_values(rows, self._pairs, self.table, pseudonyms, "patients")[1]
 
     def describe(self) -> str:
         """What the patients depend on, for comparison alone."""

@@ -7,9 +7,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from fairpool.data.pseudonyms import Pseudonyms, read_or_make_key
+from fairpool.data.scan.header import spell_scanner
 from fairpool.data.scan.joins import JOIN_ON, TableJoin, find_values
 from fairpool.data.scan.patients import digest_file
 from fairpool.data.scan.persons import Person
+from fairpool.data.sidecars import Sidecars
 from fairpool.data.site_sources import HeaderSites, PathSites, SidecarSites, TableSites
 from fairpool.data.spelling import SiteSpelling
 from fairpool.errors import DataError
@@ -17,7 +19,6 @@ from fairpool.errors import DataError
 __all__ = ["SidecarScanner", "SiteSource"]
 
 _KINDS = ("path", "level", "dicom", "sidecar", "table")
-_AS_WRITTEN = SiteSpelling()
 _SCANNER_FIELDS = ("Manufacturer", "ManufacturersModelName", "MagneticFieldStrength")
 
 
@@ -77,9 +78,9 @@ class SiteSource:
             self._table = TableSites(TableJoin(value, column or "", key or "", on), self._spelling)
             self._table.read()  # a fault of the table is told now, and not once a file
         elif kind == "dicom":
-            self._source = HeaderSites(value.split("+"))
+            self._source = HeaderSites(value.split("+"), are_hidden=key_file is not None)
         elif kind == "sidecar":
-            self._source = SidecarSites(value.split("+"))
+            self._source = SidecarSites(value.split("+"), are_hidden=key_file is not None)
         else:
             pattern, level = (value, None) if kind == "path" else (None, int(value))
             self._source = PathSites(pattern, level, self._root)
@@ -115,15 +116,16 @@ class SiteSource:
             raise DataError(f"the image has no site: {why}.")
         return self._missing if site is None else site
 
-    def check(self, rows: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> None:
-        """Refuse a table whose one key means several of the images or patients: see `find_values`.
+    def check(self, rows: Sequence[Mapping[str, Any]], pseudonyms: Pseudonyms) -> list[str]:
+        """Refuse a table that names none of the images, or with one key several: see `find_values`, also for the notes.
 
         Args:
             rows: of all images.
             pseudonyms: those of the rows.
         """
-        if self._table is not None:
-            find_values(rows, self._table.read(), self._table.join, pseudonyms, "sites")
+        if self._table is None:
+            return []
+        return find_values(rows, self._table.read(), self._table.join, pseudonyms, "sites")[1]
 
     def describe(self) -> str:
         """What the sites depend on besides the images, for comparison alone."""
@@ -134,11 +136,11 @@ class SidecarScanner:
     """Gives the scanner of a NIfTI file from its BIDS sidecar."""
 
     def __init__(self) -> None:
-        self._sidecars = SidecarSites(_SCANNER_FIELDS)
+        self._sidecars = Sidecars(_SCANNER_FIELDS)
 
     def __call__(self, image: str) -> str:
-        """Vendor, model and field strength; empty where no sidecar says one, or the sidecar is damaged."""
+        """See `spell_scanner`; empty where no sidecar says one of them, or the sidecar is damaged."""
         try:
-            return self._sidecars.find(image, _AS_WRITTEN) or ""
+            return spell_scanner(list(self._sidecars.find(image).values()))
         except DataError:
             return ""

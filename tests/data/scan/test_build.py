@@ -140,7 +140,7 @@ def test_a_patient_id_with_its_issuer_here_and_without_it_there_is_one_patient(t
     write_dicom(tmp_path / "2", PatientID="7")
     built = build(tmp_path)
     assert built.table["patient"].tolist() == [NAMES.of("7^^^bern")] * 2
-    assert "1 images have a PatientID without an issuer" in built.notes[0]
+    assert "1 image has a PatientID without an issuer" in built.notes[0]
     write_dicom(tmp_path / "3", PatientID="7", IssuerOfPatientID="basel")
     built = build(tmp_path)
     assert built.table["patient"].nunique() == 3
@@ -284,7 +284,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no DICOM, NIfTI, PNG or JPEG file"):
         build(tmp_path)
     (tmp_path / "a.png").write_text("<html>")
-    with pytest.raises(DataError, match=r"none of the 1 images can be used.*web page"):
+    with pytest.raises(DataError, match=r"the only image cannot be used.*web page"):
         build(tmp_path)
 
 

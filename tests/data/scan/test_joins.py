@@ -60,6 +60,38 @@ def test_images_without_a_label_are_counted(table):
     assert notes == ["2 of 3 images have no label in the table of labels"]
 
 
+def test_keys_that_fit_no_image_are_counted(table):
+    text = "key,label\n01,ill\n99,well\nsub-02,well\n"
+    rows = [row("1", "/sub-01", "sub-01"), row("2", "/sub-02", "sub-02")]
+    notes = ["1 of 3 keys of the table of labels fit no image that can be used"]
+    assert join_labels(rows, table(text, "patient"), NAMES)[1] == notes
+    paths = table("key,label\n./a.png,ill\nb.png,well\n", "path")
+    assert join_labels([row("a.png")], paths, NAMES)[1][0].startswith("1 of 2 keys of the table of labels fit no")
+    names = table("key,label\na,ill\na.nii.gz,ill\n", "file")
+    assert join_labels([row("x/a.nii.gz")], names, NAMES)[1] == []
+
+
+@pytest.mark.parametrize(("on", "keys"), [("path", "a.png,b.png"), ("file", "a,b"), ("patient", "7,8")])
+def test_a_table_of_sites_that_fits_no_image_is_refused_and_else_its_other_keys_are_counted(tmp_path, table, on, keys):
+    def check(*names):
+        join = table("key,label\n" + "".join(f"{name},bern\n" for name in names), on)
+        options = {"root": tmp_path, "column": "label", "key": "key", "on": on, "missing": "unknown"}
+        return SiteSource(f"table:{join.file}", **options).check(
+            [row("a.png", "7", "7"), row("b.png", "8", "8")], NAMES
+        )
+
+    with pytest.raises(DataError, match=rf'no image is found in the table of sites by "key" \({on}\).*--site-key'):
+        check("7.0", "8.0")
+    assert check(*keys.split(",")) == []
+    assert check(*keys.split(","), "9") == ["1 of 3 keys of the table of sites fit no image that can be used"]
+
+
+def test_keys_of_a_table_of_patients_that_fit_no_image_are_counted(table):
+    source = PatientSource(table=table("key,label\na.png,p\nb.png,q\n", "path"))
+    notes = ["1 of 2 keys of the table of patients fit no image that can be used"]
+    assert source.check([row("a.png")], NAMES) == notes
+
+
 def test_a_table_that_fits_no_image_is_refused(table):
     with pytest.raises(DataError, match='no image is found in the table of labels by "key" \\(path\\)'):
         join_labels([row("a.png")], table("key,label\nother.png,1\n", "path"), NAMES)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -73,6 +74,21 @@ def test_a_scanner_without_a_sidecar_or_with_a_damaged_one_is_empty(tmp_path, wr
     assert SidecarScanner()(str(path)) == ""
     (tmp_path / "a.json").write_text("[")
     assert SidecarScanner()(str(path)) == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "scanner"),
+    [
+        ({"Manufacturer": "Siemens", "ManufacturersModelName": "Avanto"}, "Siemens | Avanto"),
+        ({"Manufacturer": "GE", "MagneticFieldStrength": 1.50}, "GE | ? | 1.5"),
+        ({"Manufacturer": "GE", "ManufacturersModelName": "Signa", "MagneticFieldStrength": "3 T"}, "GE | Signa | 3"),
+        ({"Modality": "MR"}, ""),
+    ],
+)
+def test_the_scanner_of_a_volume_is_spelt_as_that_of_a_dicom_file(tmp_path, write_nifti, fields, scanner):
+    path = write_nifti(tmp_path / "a.nii.gz")
+    (tmp_path / "a.json").write_text(json.dumps(fields))
+    assert SidecarScanner()(str(path)) == scanner
 
 
 def test_sites_are_found_without_monai(tmp_path):
