@@ -294,7 +294,7 @@ def test_an_interrupted_study_continues_where_it_was(tmp_path, sign):
         assert states() == [("unconstrained-seed0", "FINISHED"), ("unconstrained-seed1", "RUNNING")]
     else:
         # The shell shows 130 for both: Python ends itself by the signal if Ctrl-C came within an eval, as MONAI's here.
-        assert process.returncode in (130, -sign)
+        assert process.returncode in (130, -signal.SIGINT)  # SIGTERM is taken as Ctrl-C
         assert err == "Interrupted; the same command continues.\n"
         assert states() == [("unconstrained-seed0", "FINISHED"), ("unconstrained-seed1", "KILLED")]
 
@@ -368,3 +368,6 @@ def test_images_of_unknown_site_are_trained_on_and_reported_apart(tmp_path, stor
     assert result["sites"] == sorted(SITES)
     known = predictions[(predictions["site"] != "unknown") & (predictions["split"] == "test")]
     assert sum(sum(map(sum, site)) for site in result["test_counts"]) == len(known)
+    missed = (known["probability"] <= 0.5)[known["label"] == 1].groupby(known["site"]).mean()
+    assert result["test"]["deo"] == pytest.approx(missed.max() - missed.min(), abs=1e-6)
+    assert result["test"]["error"] == pytest.approx(((known["probability"] > 0.5) != known["label"]).mean(), abs=1e-6)

@@ -30,6 +30,7 @@ def validate(
     from fairpool.data.counted import counted
     from fairpool.data.manifest import read_table
     from fairpool.data.manifest_schema import validate_manifest
+    from fairpool.data.vocabulary import SiteVocabulary
     from fairpool.terminal import Terminal
 
     wanted = None if labels is None else [value.strip() for value in labels.split(",") if value.strip()]
@@ -41,7 +42,8 @@ def validate(
     for sentence in validate_manifest(table, root_dir=root, labels=wanted, check_files=not no_files):
         terminal.note(sentence)
     patients = f" of {counted(table['patient'].nunique(), 'patient')}" if "patient" in table else ""
-    typer.echo(f"no fault: {counted(len(table), 'image')}{patients} at {counted(table['site'].nunique(), 'site')}")
+    number = len(SiteVocabulary.from_sites(table["site"].str.strip()))
+    typer.echo(f"no fault: {counted(len(table), 'image')}{patients} at {counted(number, 'site')}")
 
 
 @manifest.command()

@@ -21,7 +21,7 @@ def quieten() -> None:
 
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"(monai|torch|mlflow|pydicom)\b")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(joblib|monai|mlflow|pydicom|torch)\b")
     for name in ("monai", "mlflow", "alembic", "monai.bundle.workflows"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("ignite").setLevel(logging.CRITICAL)  # it logs an exception once an engine, then raises it

@@ -4,7 +4,7 @@ import pandas as pd
 
 from fairpool.data.counted import counted
 from fairpool.data.splits import SECTIONS, split_by_patient
-from fairpool.data.vocabulary import SiteVocabulary
+from fairpool.data.vocabulary import UNKNOWN_NAME, SiteVocabulary
 from fairpool.errors import DataError
 
 __all__ = ["fold_columns", "leave_one_site_out"]
@@ -89,6 +89,8 @@ def leave_one_site_out(
     columns = pd.DataFrame(splits, index=records.index)
     _check_sections(columns, records)
     notes = []
+    if number := int((records["site"] == UNKNOWN_NAME).sum()):
+        notes.append(f'no column leaves out the site "{UNKNOWN_NAME}" ({counted(number, "image")})')
     if moved:
         several = int((records.groupby("patient")["site"].nunique() > 1).sum())
         notes.append(

@@ -167,10 +167,9 @@ def test_what_pydicom_warns_of_stays_out_of_the_terminal(tmp_path, workers):
     (tmp_path / "tree").mkdir()
     for number in range(70):
         shutil.copy(source, tmp_path / "tree" / f"{number}.dcm")
-    command = ["manifest", "build", "tree", "--output", "out.csv", "--site-from", "dicom:Modality", "--workers", workers]
-    done = subprocess.run(
-        [sys.executable, "-m", "fairpool", *map(str, command)], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-m", "fairpool", "manifest", "build", "tree", "--output", "out.csv"]
+    command += ["--site-from", "dicom:Modality", "--workers", str(workers)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "70 images" in done.stdout
     assert done.stderr == ""
 

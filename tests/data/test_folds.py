@@ -111,6 +111,7 @@ def test_images_of_unknown_site_are_left_out_by_no_fold():
     records = pd.DataFrame(
         {"patient": [str(i) for i in range(24)], "site": ["a", "b", "unknown"] * 8, "label": [0, 0, 0, 1, 1, 1] * 4}
     )
-    columns, _ = leave_one_site_out(records, val_frac=0.25)
+    columns, notes = leave_one_site_out(records, val_frac=0.25)
     assert list(columns) == ["split_a", "split_b"]
+    assert notes[0] == 'no column leaves out the site "unknown" (8 images)'
     assert set(columns["split_a"][records["site"] == "unknown"]) <= {"training", "validation"}

@@ -88,6 +88,14 @@ def test_missing_values_become_empty_cells_and_are_left_out_of_a_datalist(tmp_pa
     assert to_datalist(table) == {"training": [{"image": "a", "site": "x"}, {"image": "b", "age": 41.0}]}
 
 
+@pytest.mark.parametrize("sections", [["training"] * 2, ["training", "test"], ["test"] * 2, None])
+def test_a_datalist_gives_back_the_split_that_the_table_had_and_invents_none(tmp_path, sections):
+    table = pd.DataFrame({"path": ["a.png", "b.png"], "site": ["x", "y"]}, dtype=object)
+    table = table if sections is None else table.assign(split=sections)
+    write_table(table, tmp_path / "t.json")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.json"), table, check_dtype=False)
+
+
 @pytest.mark.parametrize("section", ["training", "test"])
 def test_monai_reads_the_datalist(tmp_path, section):
     from monai.data import load_decathlon_datalist

@@ -120,6 +120,11 @@ def test_spellings_are_joined_and_names_hidden_with_the_key_of_the_file(tmp_path
     assert sites == [names.of("Bern", "site"), names.of("Bern", "site"), names.of("zug", "site"), "unknown"]
 
 
+def test_a_site_called_unknown_stays_so_where_names_are_hidden(tmp_path):
+    attach = SiteFromPathd(level=-1, normalize=True, pseudonymize=tmp_path / "sites.key")
+    assert [attach({"image": f"{folder}/a.png"})["site"] for folder in ("unknown", "Unknown")] == ["unknown"] * 2
+
+
 def test_hidden_names_are_hidden_in_messages_too(tmp_path):
     attach = SiteFromPathd(["a", "b"], level=-1, pseudonymize=tmp_path / "sites.key")
     message = refuse(attach, {"a": "meier/a.png", "b": "meierhof/a.png"})
