@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fairpool.data.pseudonyms import Pseudonyms
+from fairpool.data.vocabulary import UNKNOWN_NAME
 from fairpool.errors import DataError
 
 __all__ = ["SiteSpelling", "normalize_name", "read_aliases"]
@@ -43,7 +44,7 @@ class SiteSpelling:
         aliases: ``{name: [spelling, ...]}``, or a YAML file of that form. A listed spelling, or the name itself,
             becomes the name exactly as the table writes it; with ``normalize`` the table's spellings are folded too.
             Names that the table does not list pass.
-        pseudonyms: where a name is confidential, what replaces it at last.
+        pseudonyms: where a name is confidential, what replaces it at last; "unknown" stays.
     Raises:
         DataError: the alias table cannot be read, gives one spelling to two names, or is of another form.
         TypeError: ``aliases`` is neither a mapping nor a path.
@@ -91,7 +92,9 @@ class SiteSpelling:
         return normalize_name(text) if self.normalize else text.strip()
 
     def _hide(self, name: str) -> str:
-        return self.pseudonyms.of(name, "site") if self.pseudonyms is not None else name
+        if self.pseudonyms is None or name == UNKNOWN_NAME:
+            return name
+        return self.pseudonyms.of(name, "site")
 
     def _invert(self, aliases: Mapping[Any, Any]) -> dict[str, str]:
         names: dict[str, str] = {}

@@ -81,7 +81,7 @@ def to_datalist(frame: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
     Args:
         frame: the column ``split`` says to which list a row belongs; without it every row is "training", and reads back
-            without a split. Where there is no column ``image``, ``path`` is written under that name. Labels that are
+            without a split. Where all rows are of the split "training", each says so, or it would be lost. Where there is no column ``image``, ``path`` is written under that name. Labels that are
             whole numbers are written as numbers; an empty cell is left out.
     Returns:
         ``{"training": [{"image": ..., "label": ...}, ...], ...}``, with the lists that have a row.
@@ -103,7 +103,8 @@ def to_datalist(frame: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
             f"{int(outside.sum())} rows are in no split ({list_rows((np.flatnonzero(outside) + 1).tolist())}), and a "
             f"datalist has a list for {', '.join(SECTIONS)} alone. Drop them, or write a table ({TABLE_ENDINGS[0]})."
         )
-    rows = frame.drop(columns="split", errors="ignore").to_dict("records")
+    says_split = "split" in frame and set(sections) == {"training"}
+    rows = frame.drop(columns=[] if says_split else "split", errors="ignore").to_dict("records")
     items = [{str(key): _to_json(value, str(key)) for key, value in row.items()} for row in rows]
     found: dict[str, list[dict[str, Any]]] = {section: [] for section in SECTIONS}
     for section, item in zip(sections, items, strict=True):
