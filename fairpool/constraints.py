@@ -92,6 +92,8 @@ class _LabelEvents(Constraint):
 
     def weights(self, labels: Tensor) -> Tensor:
         """A sample belongs to the event of its own label."""
+        if len(self.labels) == 1:
+            return (labels == self.labels[0]).unsqueeze(-1)
         return torch.stack([labels == label for label in self.labels], dim=-1)
 
 

@@ -8,7 +8,7 @@ the row and the site.
 
 import os
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFile
@@ -176,13 +176,16 @@ def _read_pillow(
 def _to_grey(image: Image.Image, value_range: tuple[float, float] | None) -> tuple[Image.Image, int, tuple[str, ...]]:
     mode = image.mode
     if mode == "I" or mode.startswith("I;16"):
-        stored = np.asarray(image)
+        low, high = value_range or (0, 65535)
+        factor, offset = 1 / (high - low), -low / (high - low)
         transparent = image.info.get("transparency")
+        if transparent is None and _lies_within(image, low, high):  # nothing to clip: twice as fast without an array
+            return image.convert("F").point(lambda level: level * factor + offset), 16, ()
+        stored = np.asarray(image)
         notes: tuple[str, ...] = ()
         if transparent is not None:
             stored, notes = np.where(stored == transparent, 0, stored), ("alpha",)
-        low, high = value_range or (0, 65535)
-        scaled, clipped = scale_levels(stored, 1 / (high - low), -low / (high - low))
+        scaled, clipped = scale_levels(stored, factor, offset)
         return scaled, 16, (*notes, *clipped)
     notes = ()
     if mode in ("P", "PA"):
@@ -203,6 +206,11 @@ def _to_grey(image: Image.Image, value_range: tuple[float, float] | None) -> tup
     if value_range is not None:
         notes = (*notes, "8-bit")
     return grey, 8, notes
+
+
+def _lies_within(image: Image.Image, low: float, high: float) -> bool:
+    darkest, brightest = cast(tuple[float, float], image.getextrema())
+    return low <= darkest and brightest <= high
 
 
 def _reduce(image: Image.Image, size: int, bits: int) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -81,8 +81,9 @@ def to_datalist(frame: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
     Args:
         frame: the column ``split`` says to which list a row belongs; without it every row is "training", and reads back
-            without a split. Where all rows are of the split "training", each says so, or it would be lost. Where there is no column ``image``, ``path`` is written under that name. Labels that are
-            whole numbers are written as numbers; an empty cell is left out.
+            without a split. Where all rows are of the split "training", each says so, or it would be lost. Where there
+            is no column ``image``, ``path`` is written under that name. Labels that are whole numbers are written as
+            numbers; an empty cell is left out.
     Returns:
         ``{"training": [{"image": ..., "label": ...}, ...], ...}``, with the lists that have a row.
     Raises:
