@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fairpool.constraints import CONSTRAINTS
 from fairpool.errors import DataError
+from fairpool.processes import from_first, is_first
 from fairpool.study import RunResult, Study, StudyObserver, finished_runs_of_study, load_result, parse_config
 from fairpool.study_run import StudyRun
 
@@ -19,6 +20,8 @@ __all__ = ["RunResult", "Study", "StudyObserver", "prepare_data", "run_methods",
 def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], str]:
     """Run what is not there yet, then write the summary; the same call again continues an interrupted study.
 
+    Several processes that train together all call it; the first prepares the data, keeps the evidence and writes.
+
     Returns:
         the results in the order of ``study.run_keys``; MLflow's id of the summary run, "" while the store is away.
     Raises:
@@ -29,18 +32,26 @@ def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], s
     """
     from fairpool.summary import write_summary
     from fairpool.tracking import SpoolingClient
+    from fairpool.tracking.silent import SilentClient
 
-    with SpoolingClient(study.tracking_uri, study.experiment, observer.note) as client:
-        pool, notes = prepare_data(study, observer)
-        client.await_store()
-        study = without_excluded(study, pool)
-        fingerprint = pool.fingerprint()
+    own = SpoolingClient(study.tracking_uri, study.experiment, observer.note) if is_first() else SilentClient()
+    with own as client:
+        study, fingerprint, notes = from_first(lambda: _prepared(study, client, observer))
         results = run_methods(study, client, fingerprint, observer)
+        if not is_first():
+            return results, ""
         everything = finished_runs_of_study(results)
         summary_id = write_summary(client, study, study.identity(fingerprint), everything, notes)
         if waiting := client.close():
             observer.note(f"{waiting} entries of evidence wait in the output folder: `fairpool sync` sends them later.")
         return results, client.mlflow_run_id(summary_id) or ""
+
+
+def _prepared(study: Study, client: "SpoolingClient", observer: StudyObserver) -> tuple[Study, str, list[str]]:
+    """The study on data that were found good, their fingerprint, and notes; the store was reached or found away."""
+    pool, notes = prepare_data(study, observer)
+    client.await_store()
+    return without_excluded(study, pool), pool.fingerprint(), notes
 
 
 def run_methods(
@@ -68,12 +79,12 @@ def run_methods(
     results = []
     for number, (method, seed) in enumerate(study.run_keys, start=1):
         run_dir = study.output_dir / identity / f"{method}-seed{seed}"
-        result = load_result(run_dir)
+        result = from_first(lambda folder=run_dir: load_result(folder))  # type: ignore[misc]
         was_there = result is not None
         run = StudyRun(study, client, identity, fingerprint, method, seed, run_dir, tags or {})
         if result is None:
             result = run.train_and_test(observer, number)
-        else:
+        elif is_first():
             run.deliver()
         observer.run_finished(result, was_there=was_there)
         results.append(result)

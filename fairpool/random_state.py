@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-__all__ = ["random_state", "restore_random_state"]
+__all__ = ["random_state", "restore_order", "restore_random_state"]
 
 
 def random_state(loader: Any = None) -> dict[str, Any]:
@@ -54,8 +54,18 @@ def restore_random_state(state: Mapping[str, Any], loader: Any = None) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
+def restore_order(state: Mapping[str, Any], loader: Any) -> None:
+    """Let the loader's order go on where `random_state` was taken in a training of another number of processes.
+
+    The generator that draws the order is the same in all processes, and the last one of each: see `_generators`.
+    """
+    generators = list(_generators(loader))
+    if generators and state["generators"]:
+        generators[-1].set_state(state["generators"][-1])
+
+
 def _generators(loader: Any) -> Iterable[torch.Generator]:
-    """The loader's generator and those of its samplers, each once."""
+    """The loader's generator and those of its samplers, each once; last the one that draws the order."""
     batch_sampler = getattr(loader, "batch_sampler", None)
     owners = [loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)]
     found = {id(generator): generator for owner in owners if (generator := getattr(owner, "generator", None))}

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from fairpool.configurations import configuration_digest
 from fairpool.csv_cells import text_cell
 from fairpool.errors import DataError
+from fairpool.processes import from_first, gathered, is_first, world_size
 from fairpool.study import PLACES, RunResult, Study, StudyObserver, innermost
 from fairpool.tracking.spool import SPOOL_NAME
 from fairpool.whole_file import write_json
 
 if TYPE_CHECKING:
+    import pandas as pd
     from monai.bundle import ConfigWorkflow
 
     from fairpool.data.pool import Pool
@@ -51,17 +53,21 @@ class StudyRun:
             DataError: the data cannot be used.
             RuntimeError: the run failed; its MLflow run is FAILED.
         """
+        from fairpool.spread import spread
         from fairpool.tracking import log_params
 
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.run_id = self.client.open_run(self.run_dir, self.run_name, self.tags)
-        for part in self.run_dir.glob("*.part"):  # of a process that was killed while it wrote
+        for part in self.run_dir.glob("*.part") if is_first() else ():  # of a process that was killed while it wrote
             part.unlink()
         self.client.set_status(self.run_id, "RUNNING")
         try:
             workflow = _build(self.study, self.method, self.seed, output_dir=str(self.run_dir), resume=True)
             log_params(self.client, self.run_id, self._params(workflow))
             self.client.set_tag(self.run_id, "configuration", configuration_digest(workflow.parser.get()))
+            if world_size() > 1:
+                self.client.set_tag(self.run_id, "processes", str(world_size()))
+                spread(workflow.parser)
             result = self._train_and_test(workflow, observer, number)
         except BaseException as error:
             self.client.set_terminated(self.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
@@ -82,24 +88,26 @@ class StudyRun:
     def _train_and_test(self, workflow: "ConfigWorkflow", observer: StudyObserver, number: int) -> RunResult:
         from ignite.engine import Events
 
-        from fairpool.checkpoints import save_model
         from fairpool.handlers import EvidenceLogger, ExactResume
         from fairpool.losses import FairALMLoss
-        from fairpool.saved_states import remove_states
-        from fairpool.tracking import log_metrics
+        from fairpool.losses.binding import all_reduced
+        from fairpool.spread import keep_together
 
         parsed = workflow.parser.get_parsed_content
         trainer, evaluator, loss = parsed("train#trainer"), parsed("validate#evaluator"), parsed("loss")
         pool: Pool = parsed("pool")
         slugs = pool.all_sites.slugs()
         constrained = loss if isinstance(loss, FairALMLoss) else None
-        EvidenceLogger(self.client, self.run_id, evaluator, constrained, slugs[: len(pool.vocabulary)]).attach(trainer)
+        if is_first():
+            names = slugs[: len(pool.vocabulary)]
+            EvidenceLogger(self.client, self.run_id, evaluator, constrained, names).attach(trainer)
         trainer.add_event_handler(
             Events.EPOCH_COMPLETED, lambda engine: observer.epoch(engine.state.epoch, evaluator.state.metrics)
         )
         resume = next((part for part in parsed("train#handlers") if isinstance(part, ExactResume)), None)
         if resume is not None:
             resume.note = lambda sentence: observer.note(f"{self.method}, seed {self.seed}: {sentence}")
+        keep_together(trainer, parsed("network"), self.seed)
         observer.run_started(number, len(self.study.run_keys), self.method, self.seed, trainer.state.max_epochs)
         start = time.monotonic()
         workflow.run()
@@ -107,9 +115,28 @@ class StudyRun:
 
         # The model of the last, annealed epoch is reported, so that a run's latest val/... and its test/... are of one
         # model. The best epoch by validation stays in best.pt: on a confounded pool a handful of cases picks it.
-        network = parsed("network")
-        validation, validation_report = _evaluate(parsed, "validate")
-        test, test_report = _evaluate(parsed, "test")
+        tested = {section: _evaluate(parsed, section) for section in ("validate", "test")}
+        counts = {section: all_reduced(report.metric.counts).tolist() for section, (_, report) in tested.items()}
+        predictions = {section: _predictions(report) for section, (_, report) in tested.items()}
+        return from_first(lambda: self._keep(workflow, tested, counts, predictions, seconds))
+
+    def _keep(
+        self,
+        workflow: "ConfigWorkflow",
+        tested: Mapping[str, tuple[dict[str, float], Any]],
+        counts: Mapping[str, list[list[list[int]]]],
+        predictions: "Mapping[str, Any]",
+        seconds: float,
+    ) -> RunResult:
+        """Leave the evidence of a trained and tested run; of several processes in the first alone."""
+        from fairpool.checkpoints import save_model
+        from fairpool.saved_states import remove_states
+        from fairpool.tracking import log_metrics
+
+        parsed = workflow.parser.get_parsed_content
+        trainer, evaluator, network = parsed("train#trainer"), parsed("validate#evaluator"), parsed("network")
+        pool: Pool = parsed("pool")
+        (validation, _), (test, _) = tested["validate"], tested["test"]
         figures = {f"test/{name}": value for name, value in test.items()}
         log_metrics(self.client, self.run_id, {**figures, "seconds": seconds})
         is_averaged = bool(workflow.parser.get("weight_averaging", 0))  # then the last validation saw other weights
@@ -120,9 +147,9 @@ class StudyRun:
         settings = {"pipeline": self.study.bundle.name, "method": self.method, "seed": self.seed}
         settings["overrides"] = _scalars(workflow)
         save_model(self.run_dir / "model.pt", network, vocabulary=pool.vocabulary, settings=settings)
-        _write_predictions(self.run_dir, pool, {"validation": validation_report, "test": test_report})
-        for section, report in (("validation", validation_report), ("test", test_report)):
-            text = counts_table(report.metric.counts.tolist(), pool.all_sites.names)
+        _write_predictions(self.run_dir, pool, {"validation": predictions["validate"], "test": predictions["test"]})
+        for section, found in (("validation", counts["validate"]), ("test", counts["test"])):
+            text = counts_table(found, pool.all_sites.names)
             self.client.log_text(self.run_id, text, f"confusion/{section}.csv")
         self.client.log_text(self.run_id, pool.all_sites.to_json(), "sites.json")
         self.client.log_artifact(self.run_id, str(self.run_dir / "predictions.parquet"))
@@ -131,11 +158,11 @@ class StudyRun:
             seed=self.seed,
             run_id=self.client.mlflow_run_id(self.run_id) or "",
             sites=list(pool.all_sites.names),
-            slugs=list(slugs),
+            slugs=list(pool.all_sites.slugs()),
             validation=validation,
             test=test,
-            validation_counts=validation_report.metric.counts.tolist(),
-            test_counts=test_report.metric.counts.tolist(),
+            validation_counts=counts["validate"],
+            test_counts=counts["test"],
             best_epoch=int(evaluator.state.best_metric_epoch),
             seconds=seconds,
             output_dir=str(self.run_dir),
@@ -189,12 +216,24 @@ def _evaluate(parsed: Any, section: str) -> tuple[dict[str, float], Any]:
     return dict(evaluator.state.metrics), report
 
 
-def _write_predictions(run_dir: Path, pool: "Pool", reports: Mapping[str, Any]) -> None:
+def _predictions(report: Any) -> "pd.DataFrame | None":
+    """Of every image of a section once, in its order; in the first process, None in the others."""
+    import pandas as pd
+
+    parts = gathered(report.predictions())
+    if parts is None:
+        return None
+    number = len(parts)  # the images went round the processes
+    placed = [part.set_axis(range(first, first + number * len(part), number)) for first, part in enumerate(parts)]
+    return pd.concat(placed).sort_index()
+
+
+def _write_predictions(run_dir: Path, pool: "Pool", predictions: "Mapping[str, pd.DataFrame]") -> None:
     import pandas as pd
 
     from fairpool.data.vocabulary import UNKNOWN, UNKNOWN_NAME
 
-    parts = [report.predictions().assign(split=section) for section, report in reports.items()]
+    parts = [table.assign(split=section) for section, table in predictions.items()]
     table = pd.concat(parts, ignore_index=True)
     names = {UNKNOWN: UNKNOWN_NAME, **dict(enumerate(pool.all_sites.names))}
     table["site"] = table["site"].map(names)

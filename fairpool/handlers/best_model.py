@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fairpool.processes import is_first
 from fairpool.whole_file import write_whole
 
 __all__ = ["BestModel"]
@@ -16,7 +17,7 @@ class BestModel:
     """Writes the network's ``state_dict`` whenever a validation is the best so far by the evaluator's key metric.
 
     The file is written whole or not at all, unlike those of MONAI's `CheckpointSaver`, and an evaluator that
-    `ExactResume` has given back its best metric goes on from it.
+    `ExactResume` has given back its best metric goes on from it. Of several processes the first writes.
 
     Args:
         file: takes the weights.
@@ -33,7 +34,7 @@ class BestModel:
         engine.add_event_handler(Events.COMPLETED, self._save_if_best)
 
     def _save_if_best(self, engine: Any) -> None:
-        if engine.state.best_metric_epoch != engine.state.epoch:
+        if engine.state.best_metric_epoch != engine.state.epoch or not is_first():
             return
         content = io.BytesIO()
         torch.save({name: value.detach().cpu() for name, value in self.network.state_dict().items()}, content)

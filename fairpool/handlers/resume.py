@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fairpool.random_state import random_state, restore_random_state
+from fairpool.processes import from_first, gathered, is_first, rank, world_size
+from fairpool.random_state import random_state, restore_order, restore_random_state
 from fairpool.saved_states import load_newest, remove_states, save_state
 
 __all__ = ["ExactResume"]
@@ -27,6 +28,9 @@ class ExactResume:
 
     With another number of worker processes, on a GPU without deterministic kernels, or with random transforms of other
     libraries the training goes on too, but not bit for bit. An epoch's middle is no place to go on from.
+
+    Of several processes that train together the first writes and reads, and a state holds the chance of each. Another
+    number of processes goes on in the same order of images, with other random transforms and dropout: that is noted.
 
     Args:
         folder: takes the states; one training's own.
@@ -84,9 +88,9 @@ class ExactResume:
         if not engine.has_event_handler(self._save, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         if not self.resume:
-            remove_states(self.folder)
+            from_first(lambda: remove_states(self.folder))
             return
-        state, damaged = load_newest(self.folder)
+        state, damaged = from_first(lambda: load_newest(self.folder))
         if damaged:
             self.note(
                 f"{', '.join(damaged)} is damaged; the training "
@@ -117,10 +121,24 @@ class ExactResume:
         if scaler is not None and state["scaler"] is not None:
             scaler.load_state_dict(state["scaler"])
         self._start_time -= state["seconds"]
-        restore_random_state(state["chance"], self.loader)
+        self._restore_chance(state["chance"])
+
+    def _restore_chance(self, chances: list[dict[str, Any]]) -> None:
+        """Of a process, or of another number of them the order of the images alone."""
+        if len(chances) == world_size():
+            restore_random_state(chances[rank()], self.loader)
+            return
+        restore_order(chances[0], self.loader)
+        self.note(
+            f"the saved state is of {len(chances)} process{'es' if len(chances) > 1 else ''} and this training has "
+            f"{world_size()}: it goes on, but not bit for bit."
+        )
 
     def _save(self, engine: Any) -> None:
         self.seconds = time.monotonic() - self._start_time
+        chances = gathered(random_state(self.loader))
+        if not is_first():
+            return
         scaler = getattr(engine, "scaler", None)
         modules = {name: part for name, part in self.objects.items() if isinstance(part, nn.Module)}
         state = {
@@ -132,7 +150,7 @@ class ExactResume:
             "best": {} if self.evaluator is None else _best(self.evaluator),
             "scaler": None if scaler is None else scaler.state_dict(),
             "seconds": self.seconds,
-            "chance": random_state(self.loader),
+            "chance": chances,
         }
         try:
             save_state(self.folder, state, engine.state.epoch, n_saved=self.n_saved)

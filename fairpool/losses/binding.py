@@ -11,7 +11,7 @@ from fairpool.losses.first_batch import check_first_batch
 from fairpool.losses.group_ids import as_group_ids, attributes_of
 from fairpool.losses.surrogates import as_plain
 
-__all__ = ["GroupLoss", "Groups", "all_reduced", "no_sample_sentence", "num_processes"]
+__all__ = ["GroupLoss", "Groups", "all_reduced", "joined_mean", "no_sample_sentence", "num_processes"]
 
 Groups = Tensor | tuple[Tensor, ...]
 
@@ -172,3 +172,20 @@ def all_reduced(sums: Tensor) -> Tensor:
     joined = sums.to("cuda" if torch.distributed.get_backend() == "nccl" else sums.device, copy=True)
     torch.distributed.all_reduce(joined)
     return joined.to(sums.device)
+
+
+def joined_mean(mean: Tensor, size: int) -> Tensor:
+    """A mean over this process's samples as the mean over those of all processes, whose batches may differ in size.
+
+    Gradients are averaged over the processes, so this one's counts by its part of the samples.
+
+    Args:
+        mean: scalar.
+        size: number of samples behind it.
+    """
+    if num_processes() == 1:
+        return mean
+    count = mean.new_full((), float(size))
+    total, samples = all_reduced(torch.stack([mean.detach() * count, count])).unbind()
+    local = num_processes() * count / samples * mean
+    return local + (total / samples - local).detach()

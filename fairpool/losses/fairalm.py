@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
 from torch import Tensor, nn
 
 from fairpool.constraints import Constraint
-from fairpool.losses.binding import GroupLoss, Groups, all_reduced, no_sample_sentence, num_processes
+from fairpool.losses.binding import GroupLoss, Groups, all_reduced, joined_mean, no_sample_sentence, num_processes
 from fairpool.losses.known_counts import cell_weights, check_rows, checked_table, event_scale, weighted_mean
 from fairpool.losses.samples import dot, terms_of, with_moving_weights
 from fairpool.losses.surrogates import (
@@ -218,7 +218,8 @@ class FairALMLoss(GroupLoss):
             self._window.add_(sums if len(sums) == 2 else sums[::2])
         if self._event_scale is not None:
             coefficients = (self.multipliers + self.eta) * self._event_scale / len(labels)
-            return base + dot(coefficients, attributes[0], terms[0], is_bounded=self._is_bounded)
+            local = base + dot(coefficients, attributes[0], terms[0], is_bounded=self._is_bounded)
+            return joined_mean(local, len(labels)) if self._is_recording() else local
         return self._with_batch_means(base, sums[:2], weights, terms, attributes)
 
     def _cell_sums(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fairpool.losses.binding import GroupLoss, Groups
+from fairpool.losses.binding import GroupLoss, Groups, joined_mean
 from fairpool.losses.known_counts import cell_weights, check_rows, checked_table, weighted_mean
 from fairpool.losses.surrogates import canonical
 
@@ -56,7 +56,8 @@ class ReweightedLoss(GroupLoss):
         logits, labels, (sites,) = self.take(logits, labels, groups)
         base = self.base_loss(logits, labels)
         with torch.autocast(logits.device.type, enabled=False):
-            return self.record(weighted_mean(base.float(), self._cell_weights, canonical(logits, labels)[1], sites))
+            mean = weighted_mean(base.float(), self._cell_weights, canonical(logits, labels)[1], sites)
+            return self.record(joined_mean(mean, len(labels)) if self._is_recording() else mean)
 
     def check_classes(self, num_classes: int) -> None:
         """Refuse outputs with another number of classes than the table has labels.
