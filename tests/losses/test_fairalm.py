@@ -3,7 +3,10 @@
 import io
 import itertools
 import math
+import shutil
+import sysconfig
 import unittest.mock
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +29,8 @@ from fairpool import (
 from fairpool.losses.surrogates import SURROGATES
 
 ETA = 0.125  # exact in single precision, in which a new loss keeps it
+CAN_COMPILE = shutil.which("g++") and Path(sysconfig.get_path("include"), "Python.h").exists()
+HAS_COMPILER = pytest.mark.skipif(not CAN_COMPILE, reason="inductor needs a C++ compiler and Python's headers")
 LAYOUTS = {"[B]": (), "[B,1]": (1,), "[B,2]": (2,), "[B,3]": (3,)}
 
 
@@ -617,12 +622,13 @@ def test_saved_and_restored_state_goes_on_as_if_never_stopped():
     assert float(second.eta) == float(whole.eta) == pytest.approx(0.25 * 1.5**4)
 
 
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, HAS_COMPILER])])
 @pytest.mark.parametrize(
     "options", [{}, {"penalty": "quadratic", "dual_rates": "hard"}, {"surrogate": "hinge"}], ids=str
 )
-def test_the_loss_compiles_into_one_graph(options):
+def test_the_loss_compiles_into_one_graph(options, backend):
     eager, wrapped = (FairALMLoss(nn.CrossEntropyLoss(), EqualizedOdds(), 3, **options) for _ in range(2))
-    compiled = torch.compile(wrapped, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(wrapped, fullgraph=True, backend=backend)
     for _ in range(2):
         logits, labels, groups = draw(16, 3)
         results = []
