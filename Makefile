@@ -23,12 +23,17 @@ lint: $(VENV)/installed
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term-missing
 
+# About an hour and a half on two idle cores; docs/performance.md is written from the results.
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/metrics.py
-	$(BIN)/python benchmarks/posterior.py
-	$(BIN)/python benchmarks/intervals.py
-	$(BIN)/python benchmarks/manifest.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py --json benchmarks/results/step.json
+	$(BIN)/python benchmarks/metrics.py --json benchmarks/results/metrics.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/images.py --json benchmarks/results/images.json
+	$(BIN)/python benchmarks/manifest_rows.py --json benchmarks/results/manifest_rows.json
+	$(BIN)/python benchmarks/manifest.py --json benchmarks/results/manifest.json
+	$(BIN)/python benchmarks/posterior.py --json benchmarks/results/posterior.json
+	$(BIN)/python benchmarks/intervals.py --json benchmarks/results/intervals.json
+	$(BIN)/python benchmarks/soak.py --json benchmarks/results/soak.json
+	$(BIN)/python benchmarks/performance_page.py
 
 # The comparison of the methods, docs/results.md: about an hour on two cores; goes on where it was interrupted.
 study: $(VENV)/installed

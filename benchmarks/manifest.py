@@ -1,6 +1,6 @@
 """How long does a manifest of 10,000 DICOM files take? By processes and threads, again from the journal, with pixels.
 
-    python benchmarks/manifest.py [--rounds 5] [--files 10000] [--json manifest.json]
+    python benchmarks/manifest.py [--rounds 5] [--files 10000] [--json benchmarks/results/manifest.json]
 
 The files are synthetic: 512 x 512, 16 bits, the header of pydicom's CT_small.dcm, 40 folders. They have just been
 written, so they lie in memory; a cold or distant disk adds its own time. With fewer than 3 rounds, 200 files of 64 x 64
@@ -8,11 +8,7 @@ are enough.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
+from written_results import Row, write_results
 
 from fairpool.data.pseudonyms import Pseudonyms
 from fairpool.data.scan import SiteSource, build_manifest
@@ -46,7 +43,7 @@ def write_files(folder: Path, number: int, size: int) -> None:
         dataset.save_as(path)
 
 
-def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+def measure(folder: Path, rounds: int) -> list[Row]:
     names = Pseudonyms(bytes(range(32)))
     files = [str(folder / file.path) for file in walk(folder).files]
     journal = folder.parent / "journal.jsonl"
@@ -86,15 +83,16 @@ def measure(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
     start = time.perf_counter()
     fresh(2, hash_pixels=True)
     times["manifest with --hash-pixels, two processes"] = [time.perf_counter() - start]
-    return {
-        name: {
+    return [
+        {
+            "contender": name,
             "median_s": statistics.median(found),
             "fastest_s": min(found),
             "slowest_s": max(found),
             "ms_a_file": 1e3 * statistics.median(found) / len(files),
         }
         for name, found in times.items()
-    }
+    ]
 
 
 def main() -> None:
@@ -110,13 +108,17 @@ def main() -> None:
         tree.mkdir()
         write_files(tree, number, size)
         results = measure(tree, arguments.rounds)
-    for name, row in results.items():
-        print(f"{name:44} {row['median_s']:7.2f} s ({row['fastest_s']:.2f} to {row['slowest_s']:.2f})")
+    for row in results:
+        print(f"{row['contender']:44} {row['median_s']:7.2f} s ({row['fastest_s']:.2f} to {row['slowest_s']:.2f})")
     if arguments.json:
-        about = {"machine": platform.machine(), "cores": str(os.cpu_count()), "python": platform.python_version()}
-        about |= {"pydicom": pydicom.__version__, "platform": sys.platform, "rounds": str(arguments.rounds)}
-        about |= {"files": str(number), "pixels": f"{size} x {size}, 16 bits", "data": "synthetic, in the page cache"}
-        Path(arguments.json).write_text(json.dumps({"about": about, "results": results}, indent=1), encoding="utf-8")
+        write_results(
+            arguments.json,
+            results,
+            command=f"python benchmarks/manifest.py --rounds {arguments.rounds} --files {number}",
+            packages=["fairpool", "pydicom", "pandas"],
+            conditions=f"{number:,} synthetic DICOM files of {size} x {size}, 16 bits, just written, so in memory; "
+            "medians over rounds, --hash-pixels once",
+        )
 
 
 if __name__ == "__main__":

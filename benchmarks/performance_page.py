@@ -97,6 +97,32 @@ def manifest_rows_tables(rows: Sequence[Row]) -> list[str]:
     return [table(["step", "median", "range"], body)]
 
 
+def manifest_tables(rows: Sequence[Row]) -> list[str]:
+    """Seconds of each way to scan the files."""
+    body = [
+        [row["contender"], f"{row['median_s']:.2f} s", f"{row['fastest_s']:.2f} to {row['slowest_s']:.2f}"]
+        for row in rows
+    ]
+    return [table(["way", "median", "range"], body)]
+
+
+def soak_tables(rows: Sequence[Row]) -> list[str]:
+    """Memory and descriptors by epoch, and what arrived at the server."""
+    epochs = [row for row in rows if "epoch" in row]
+    body = [[str(row["epoch"]), f"{row['resident_mib']:.0f}", str(row["descriptors"])] for row in epochs]
+    parts = [table(["after epoch", "resident MiB", "descriptors"], body)]
+    for row in rows:
+        if "restarts" in row:
+            parts.append(
+                f"From a quarter of the epochs to the last memory grew by {row['growth_percent']:.1f} %; "
+                f"{row['fewest_descriptors']} to {row['most_descriptors']} descriptors were open. In "
+                f"{row['seconds']:,} s the server was killed {row['restarts']} times. Of the "
+                f"{row['metrics_of_each_epoch']} metrics of every epoch {row['metrics_with_a_gap']} lack a point, "
+                f"of all {row['metrics']} metrics {row['metrics_with_a_double']} have one twice."
+            )
+    return parts
+
+
 @dataclass(frozen=True)
 class Section:
     """A benchmark on the page.
@@ -117,6 +143,8 @@ SECTIONS = (
     Section("metrics", "What do rates by site of a million predictions cost?", metrics_tables),
     Section("images", "How fast do full-size radiographs reach the training?", images_tables),
     Section("manifest_rows", "How long does a manifest of a million rows take?", manifest_rows_tables),
+    Section("manifest", "How long does a manifest of DICOM files take to build?", manifest_tables),
+    Section("soak", "Does a long training grow, and does its evidence arrive?", soak_tables),
 )
 
 

@@ -1,16 +1,16 @@
 """Does a long training grow? The demo's trainer, with the tracking server killed and started again every minute.
 
-    python benchmarks/soak.py [--epochs 200] [--restart 60] [--json soak.json]
+    python benchmarks/soak.py [--epochs 200] [--restart 60] [--json benchmarks/results/soak.json]
 
 Trains in this process on the synthetic hospitals and notes, after each epoch, resident memory and open descriptors. At
 the end it says whether every metric of every epoch is in the server's store, once.
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -20,8 +20,9 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
+
+from written_results import Row, write_results
 
 from fairpool.commands.outcome import quieten
 from fairpool.commands.study_data import overlays_and_places, study_of, with_synthetic_data
@@ -56,7 +57,9 @@ class Server:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """End it as a crash would; one that has ended stays so."""
+        if self.process.returncode is not None:
+            return
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -112,7 +115,7 @@ class Watcher:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         row = {
             "epoch": epoch,
-            "resident_MiB": pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+            "resident_mib": pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
             "descriptors": len(os.listdir("/proc/self/fd")),
             "threads": threading.active_count(),
         }
@@ -121,8 +124,8 @@ class Watcher:
             print(row, flush=True)
 
 
-def points(uri: str, epochs: int) -> dict[str, Any]:
-    """How many metrics of the run have each step once."""
+def points(uri: str, epochs: int) -> dict[str, str | int]:
+    """How many metrics arrived; of those of each epoch how many lack one, and of all how many have a step twice."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
@@ -139,8 +142,9 @@ def points(uri: str, epochs: int) -> dict[str, Any]:
     return {
         "status": run.info.status,
         "metrics": len(run.data.metrics),
-        "complete": all(found == list(range(1, epochs + 1)) for found in steps.values()),
-        "doubled": doubled,
+        "metrics_of_each_epoch": len(steps),
+        "metrics_with_a_gap": sum(found != list(range(1, epochs + 1)) for found in steps.values()),
+        "metrics_with_a_double": len(doubled),
     }
 
 
@@ -153,8 +157,9 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "5"
     quieten()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as at_exit:
         server = Server(Path(folder), options.restart)
+        at_exit.callback(server.kill)
         server.wait()
         overlays, places = overlays_and_places(None, None, None, {})
         study, _ = study_of(
@@ -180,27 +185,28 @@ def main() -> None:
 
         sent = sync_folder(Path(folder) / "out", server.uri)
         arrived = points(server.uri, options.epochs)
-        server.kill()
     quarter, last = watcher.rows[len(watcher.rows) // 4 - 1], watcher.rows[-1]
-    results = {
-        "epochs": options.epochs,
+    summary: Row = {
         "seconds": round(seconds),
         "restarts": server.restarts,
-        "early": quarter,
-        "last": last,
-        "growth_percent": round(100 * (last["resident_MiB"] / quarter["resident_MiB"] - 1), 2),
+        "growth_percent": round(100 * (last["resident_mib"] / quarter["resident_mib"] - 1), 2),
+        "fewest_descriptors": min(row["descriptors"] for row in watcher.rows),
+        "most_descriptors": max(row["descriptors"] for row in watcher.rows),
         "entries_sent_at_the_end": sent.entries,
         **arrived,
     }
-    print(json.dumps(results, indent=1))
+    rows = [row for row in watcher.rows if row["epoch"] % 50 == 0 or row in (watcher.rows[0], quarter, last)]
+    print(json.dumps(summary, indent=1))
     if options.json:
-        content = {
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "command": "python " + " ".join(["benchmarks/soak.py", *sys.argv[1:]]),
-            "rows": watcher.rows,
-            "results": results,
-        }
-        Path(options.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_results(
+            options.json,
+            [*rows, summary],
+            command=f"python benchmarks/soak.py --epochs {options.epochs} --restart {options.restart:g}",
+            packages=["fairpool", "torch", "monai", "pytorch-ignite", "mlflow"],
+            conditions=f"the demo's trainer, {options.epochs} epochs on the synthetic hospitals, method fairalm; the "
+            f"tracking server on loopback is killed every {options.restart:g} s and away for 2 s; after each epoch a "
+            "garbage collection",
+        )
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def test_the_page_names_what_is_not_measured_and_passes_no_old_form(tmp_path):
     (tmp_path / "step.json").write_text('{"about": {}, "results": {}}', encoding="utf-8")
     assert performance_page.make_page(tmp_path).endswith(
         "Not measured in their present form: `benchmarks/step.py`, `benchmarks/metrics.py`, `benchmarks/images.py`, "
-        "`benchmarks/manifest_rows.py`.\n"
+        "`benchmarks/manifest_rows.py`, `benchmarks/manifest.py`, `benchmarks/soak.py`.\n"
     )
 
 
@@ -152,3 +152,11 @@ def test_every_peer_of_the_step_is_pinned():
         r"^([\w-]+)==[\d.]+$", (BENCHMARKS / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE
     )
     assert set(PACKAGES.values()) <= set(pins)
+
+
+def test_the_page_that_is_kept_is_that_of_the_results():
+    import performance_page
+
+    page = performance_page.make_page(BENCHMARKS / "results")
+    assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == page
+    assert "Not measured in their present form" not in page

@@ -136,8 +136,9 @@ def test_options_of_documented_commands_exist(command):
             assert word.split("=")[0] in keys, word
 
 
-# These take a size, and are tried with a small one in test_evidence_benchmarks.py; the last is none itself.
-SIZED = {"images.py", "manifest_rows.py", "metrics.py", "soak.py", "written_results.py", "performance_page.py"}
+# These take a size, and are tried with a small one in test_evidence_benchmarks.py; the last two are none themselves.
+SIZED = {"images.py", "manifest.py", "manifest_rows.py", "metrics.py", "soak.py", "written_results.py"}
+SIZED |= {"performance_page.py"}
 SCRIPTS = sorted(script for script in (ROOT / "benchmarks").glob("*.py") if script.name not in SIZED)
 
 

@@ -43,3 +43,10 @@ def test_images_are_read_by_each_reader_and_loaded_by_0_1_and_2_workers(tmp_path
     rows = run(tmp_path, "images.py", "--width", "400", "--images", "4")
     assert len({row["reader"] for row in rows if "reader" in row}) == 4
     assert {row["workers"] for row in rows if row.get("loader") == "later reads"} == {0, 1, 2}
+
+
+@pytest.mark.slow
+def test_files_are_scanned_in_each_way(tmp_path):
+    rows = run(tmp_path, "manifest.py", "--files", "8")
+    assert len(rows) == 8
+    assert all(0 < row["fastest_s"] <= row["median_s"] <= row["slowest_s"] for row in rows)
