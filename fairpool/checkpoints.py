@@ -10,6 +10,7 @@ import torch
 
 from fairpool.data.vocabulary import SiteVocabulary
 from fairpool.errors import CheckpointError
+from fairpool.whole_file import open_whole
 
 __all__ = ["check_vocabulary", "load_model", "save_model"]
 
@@ -30,9 +31,8 @@ def save_model(
         "vocabulary": vocabulary.to_json(),
         "settings": json.dumps(dict(settings)),
     }
-    part = Path(f"{path}.part")
-    torch.save(content, part)
-    os.replace(part, path)
+    with open_whole(Path(path)) as file:
+        torch.save(content, file)
 
 
 def load_model(

@@ -60,7 +60,7 @@ def test_interrupted_save_leaves_the_old_file(network, tmp_path, monkeypatch):
     save_model(tmp_path / "model.pt", network, vocabulary=SITES, settings={"seed": 0})
 
     def fill_the_disk(_, part):
-        part.write_bytes(b"half")
+        part.write(b"half")
         raise OSError("no space left")
 
     monkeypatch.setattr(torch, "save", fill_the_disk)

@@ -19,6 +19,7 @@ from typing import Any
 
 from fairpool.data.archive import check_space, extract
 from fairpool.errors import DataError
+from fairpool.whole_file import write_json
 
 __all__ = ["TUBERCULOSIS_ARCHIVES", "Archive", "Downloaded", "download", "download_tuberculosis"]
 
@@ -233,14 +234,8 @@ def _read_ledger(ledger: Path) -> dict[str, str]:
 
 def _record(ledger: Path, url: str, digest: str) -> None:
     digests = {**_read_ledger(ledger), url: digest}
-    _write_json(ledger, {key: {"sha256": value} for key, value in sorted(digests.items())})
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".new")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    write_json(ledger, {key: {"sha256": value} for key, value in sorted(digests.items())})
 
 
 # --- one file over HTTP ---------------------------------------------------------------------------------------------
@@ -289,7 +284,7 @@ class _Unfinished:
     def begin(self, url: str, headers: Message) -> None:
         self.path.write_bytes(b"")  # first, so that old bytes never stand beside a new note
         note = {"url": url, "etag": headers["ETag"], "last_modified": headers["Last-Modified"], "size": _size(headers)}
-        _write_json(self.note_path, note)
+        write_json(self.note_path, note)
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)

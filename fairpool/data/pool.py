@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fairpool.data.checks import MAX_SITES, check_pool, check_records, check_sites, describe_cells, list_rows
 from fairpool.data.counted import counted
+from fairpool.data.excluded_rows import check_excluded_rows
 from fairpool.data.image_cache import ImageCache
 from fairpool.data.items import as_items
 from fairpool.data.manifest import read_manifest
@@ -49,7 +50,8 @@ class Pool:
         DataError: a site or label is missing or doubtful, the pool supports no comparison between sites, a section is
             empty, or a patient is in both tables.
         ValueError: fractions or ``num_folds`` make no sense, the records have their own split beside a second one, or
-            ``unknown`` is another word, or "raise" and a site is unknown.
+            ``unknown`` is another word, or "raise" and a site is unknown; rows to leave out that are no list of rows of
+            their table.
 
     Attributes:
         records: all records with a column ``section``.
@@ -78,6 +80,8 @@ class Pool:
     ) -> None:
         if unknown not in _UNKNOWN:
             raise ValueError(f"unknown must be one of {', '.join(_UNKNOWN)}; got {unknown!r}.")
+        exclude_rows = _existing(exclude_rows, records, "exclude_rows")
+        exclude_test_rows = _existing(exclude_test_rows, test_records, "exclude_test_rows")
         self._notes = _table_notes(records, test_records)
         if ignore_label is not None:
             records = _without_label(records, ignore_label, self._notes)
@@ -120,7 +124,7 @@ class Pool:
         if is_excluded.any():
             records = records[~is_excluded].reset_index(drop=True)
             check_pool(records[~records["is_external"]], max_groups=max_groups)
-        self.excluded = {"exclude_rows": list(exclude_rows), "exclude_test_rows": list(exclude_test_rows)}
+        self.excluded = {"exclude_rows": exclude_rows, "exclude_test_rows": exclude_test_rows}
         self.records = records
         self.all_sites = self.vocabulary if unknown == "keep" else self.vocabulary.extended(records["site"])
         for section in SECTIONS:
@@ -320,6 +324,11 @@ def pool_manifest(
     if test_records is not None and not (records.attrs["patients_named"] and test_records.attrs["patients_named"]):
         test_records["patient"] = "test-" + test_records["patient"]
     return Pool(records, test_records, **split)
+
+
+def _existing(rows: Sequence[int], records: pd.DataFrame | None, key: str) -> list[int]:
+    """The rows that a setting leaves out, each of which must be one of the table."""
+    return check_excluded_rows(rows, 0 if records is None or records.empty else int(records["row"].max()), key)
 
 
 def _table_notes(records: pd.DataFrame, test_records: pd.DataFrame | None) -> list[str]:

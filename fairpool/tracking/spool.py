@@ -132,11 +132,12 @@ class Spool:
         content = b"".join(self._unwritten)
         try:
             with open(self._file, "ab") as file:
+                file.truncate(self._size)  # what a write left that failed
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            if self._file.is_file():
+            with suppress(OSError):  # a disk that became read-only
                 os.truncate(self._file, self._size)
             return
         self._size += len(content)

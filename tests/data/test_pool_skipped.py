@@ -36,6 +36,20 @@ def sections(pool):
     return dict(zip(pool.records["row"], pool.records["section"], strict=True))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exclude_rows": 5}, "exclude_rows must be a list of row numbers"),
+        ({"exclude_rows": [49]}, "exclude_rows names row 49; there are rows 1 to 48"),
+        ({"exclude_rows": ["a.png"]}, "'a.png' among them"),
+        ({"exclude_test_rows": [1]}, "exclude_test_rows names row 1"),
+    ],
+)
+def test_rows_that_are_none_of_the_table_are_refused(manifest, options, message):
+    with pytest.raises(ValueError, match=message):
+        read(manifest, **options)
+
+
 def test_skipped_images_leave_every_section_and_are_counted_by_site_and_label(manifest):
     pool = read(manifest)
     before = sections(pool)

@@ -1,7 +1,9 @@
 """What the spool keeps when lines are cut, the disk is full, or a run goes on."""
 
+import errno
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -151,6 +153,23 @@ spool.add("metrics", step=20, values={"val/error": 20})
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert [entry["step"] for entry in reopened(tmp_path)[1:]] == list(range(21))
+
+
+def test_a_disk_that_became_read_only_stops_no_training(tmp_path, monkeypatch):
+    spool = Spool(tmp_path, ABOUT)
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", refuse)
+        patch.setattr("os.truncate", refuse)
+        patch.setattr("os.open", refuse)
+        spool.add("metrics", step=1, values={"val/error": 1.0})
+        spool.confirm(1)
+    spool.add("metrics", step=2, values={"val/error": 2.0})
+    spool.close()
+    assert [entry.get("step") for entry in reopened(tmp_path)] == [None, 1, 2]
 
 
 def test_a_folder_without_evidence_is_named(tmp_path):
