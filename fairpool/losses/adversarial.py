@@ -146,7 +146,7 @@ class AdversarialLoss(GroupLoss):
         if num_processes() > 1:
             for gradient in gradients:
                 gradient.copy_(all_reduced(gradient) / num_processes())
-        total = torch.stack([gradient.sum() for gradient in gradients]).sum() if gradients else None
+        total = all_reduced(self._window_loss) + sum(gradient.sum() for gradient in gradients)
         is_moving = self.end_window(found_inf, iteration, total)
         self._optimizer.found_inf = (~is_moving).float()  # type: ignore[attr-defined]
         self._optimizer.step()

@@ -11,7 +11,15 @@ from fairpool.losses.first_batch import check_first_batch
 from fairpool.losses.group_ids import as_group_ids, attributes_of
 from fairpool.losses.surrogates import as_plain
 
-__all__ = ["GroupLoss", "Groups", "all_reduced", "joined_mean", "no_sample_sentence", "num_processes"]
+__all__ = [
+    "GroupLoss",
+    "Groups",
+    "all_reduced",
+    "all_reduced_at_once",
+    "joined_mean",
+    "no_sample_sentence",
+    "num_processes",
+]
 
 Groups = Tensor | tuple[Tensor, ...]
 
@@ -106,16 +114,14 @@ class GroupLoss(nn.Module):
     def _is_recording(self) -> bool:
         return self.training and torch.is_grad_enabled()
 
-    def end_window(self, found_inf: Tensor | None, iteration: int, evidence: Tensor | None = None) -> Tensor:
+    def end_window(self, found_inf: Tensor | None, iteration: int, total: Tensor) -> Tensor:
         """Whether the state may move now, a boolean scalar on the device: a step was taken and all so far was finite.
 
         Args:
             found_inf: a fused optimizer's flag that its step moved nothing (scalar, non-zero: skipped).
             iteration: what to remember as the place of a first non-finite loss.
-            evidence: a further scalar that must be finite.
+            total: a scalar, the same in all processes, that is finite only if each loss of the window was.
         """
-        total = all_reduced(self._window_loss)
-        total = total if evidence is None else total + evidence
         is_bad = total - total != 0  # what isfinite says, in two kernel calls rather than five
         if found_inf is not None:
             is_skipped = found_inf.to(is_bad.device) != 0
@@ -133,7 +139,7 @@ class GroupLoss(nn.Module):
             found_inf: a fused optimizer's flag that its step moved nothing (scalar, non-zero: skipped).
             iteration: what to remember as the place of a first non-finite loss.
         """
-        self.end_window(found_inf, iteration)
+        self.end_window(found_inf, iteration, all_reduced(self._window_loss))
         self.discard_window()
 
     def discard_window(self) -> None:
@@ -174,6 +180,14 @@ def all_reduced(sums: Tensor) -> Tensor:
     return joined.to(sums.device)
 
 
+def all_reduced_at_once(*sums: Tensor) -> tuple[Tensor, ...]:
+    """`all_reduced` of several tensors of one dtype and device, in one message."""
+    if num_processes() == 1:
+        return sums
+    joined = all_reduced(torch.cat([part.flatten() for part in sums])).split([part.numel() for part in sums])
+    return tuple(found.view_as(part) for found, part in zip(joined, sums, strict=True))
+
+
 def joined_mean(mean: Tensor, size: int) -> Tensor:
     """A mean over this process's samples as the mean over those of all processes, whose batches may differ in size.
 
@@ -186,6 +200,6 @@ def joined_mean(mean: Tensor, size: int) -> Tensor:
     if num_processes() == 1:
         return mean
     count = mean.new_full((), float(size))
-    total, samples = all_reduced(torch.stack([mean.detach() * count, count])).unbind()
+    total, samples = all_reduced_at_once(mean.detach() * count, count)
     local = num_processes() * count / samples * mean
     return local + (total / samples - local).detach()

@@ -12,7 +12,14 @@ import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
 from torch import Tensor, nn
 
 from fairpool.constraints import Constraint
-from fairpool.losses.binding import GroupLoss, Groups, all_reduced, joined_mean, no_sample_sentence, num_processes
+from fairpool.losses.binding import (
+    GroupLoss,
+    Groups,
+    all_reduced_at_once,
+    joined_mean,
+    no_sample_sentence,
+    num_processes,
+)
 from fairpool.losses.known_counts import cell_weights, check_rows, checked_table, event_scale, weighted_mean
 from fairpool.losses.samples import dot, terms_of, with_moving_weights
 from fairpool.losses.surrogates import (
@@ -265,9 +272,8 @@ class FairALMLoss(GroupLoss):
         world_size, local_base = num_processes() if self._is_recording() else 1, base
         if world_size > 1:
             size = base.new_full((), float(len(attributes[0])))
-            joined = all_reduced(torch.cat([counts_and_sums.flatten(), torch.stack([base.detach() * size, size])]))
-            counts_and_sums = joined[:-2].view_as(counts_and_sums)
-            base, local_base = joined[-2] / joined[-1], base * size / joined[-1]
+            counts_and_sums, total, joined_size = all_reduced_at_once(counts_and_sums, base.detach() * size, size)
+            base, local_base = total / joined_size, base * size / joined_size
 
         counts, sums = counts_and_sums.unbind()
         per_sample = event_mean_weights(counts)  # 2 / (P_c n[c, k])
@@ -349,10 +355,11 @@ class FairALMLoss(GroupLoss):
             found_inf: a fused optimizer's flag that its step moved nothing (scalar, non-zero: skipped).
             iteration: what to remember as the place of a first non-finite loss.
         """
-        counts, sums = all_reduced(self._window).unbind()
+        window, loss = all_reduced_at_once(self._window, self._window_loss)
+        counts, sums = window.unbind()
         present, num_present = presence(counts)
         gaps = gaps_among(self._rates(counts, sums), present, num_present)
-        is_moving = self.end_window(found_inf, iteration, gaps.sum())
+        is_moving = self.end_window(found_inf, iteration, loss + gaps.sum())
         gaps = torch.where(is_moving, gaps, 0)
         if self.dual_step is None:
             self.multipliers.addcmul_(self.eta, gaps)
