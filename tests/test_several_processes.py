@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +188,22 @@ def test_torchrun_starts_the_same_study(tmp_path):
     again = finish(study(tmp_path, "tuberculosis", "torchrun", methods="fairalm"))  # of one process: it is there
     assert again.status == 0, again.err
     assert "was finished" in again.out
+
+
+def test_two_nodes_meet_at_torchruns_rendezvous(tmp_path):
+    """Two agents with a process each; one folder stands for the file system that the nodes share."""
+    write_hospitals(tmp_path, per_cell=13)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    launcher += ["--rdzv-id", "7", "--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint, "--local-addr", "127.0.0.1"]
+    launcher += ["-m", "fairpool"]
+    nodes = [study(tmp_path, "tuberculosis", "out", methods="fairalm", launcher=launcher) for _ in range(2)]
+    ends = [finish(node) for node in nodes]
+    assert [end.status for end in ends] == [0, 0], ends
+    assert sorted("seed 0: test error" in end.out for end in ends) == [False, True]  # the first process alone talks
+    assert left_behind(tmp_path / "out")["fairalm-seed0"]["tags"]["processes"] == "2"
 
 
 def processes_below(folder):
