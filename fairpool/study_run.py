@@ -4,6 +4,7 @@ import csv
 import io
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from fairpool.errors import DataError
 from fairpool.processes import from_first, gathered, is_first, world_size
 from fairpool.study import PLACES, RunResult, Study, StudyObserver, innermost
 from fairpool.tracking.spool import SPOOL_NAME
-from fairpool.whole_file import write_json
+from fairpool.whole_file import open_whole, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,10 +59,10 @@ class StudyRun:
 
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.run_id = self.client.open_run(self.run_dir, self.run_name, self.tags)
-        for part in self.run_dir.glob("*.part") if is_first() else ():  # of a process that was killed while it wrote
-            part.unlink()
         self.client.set_status(self.run_id, "RUNNING")
         try:
+            if is_first():
+                self._remove_parts()
             workflow = _build(self.study, self.method, self.seed, output_dir=str(self.run_dir), resume=True)
             log_params(self.client, self.run_id, self._params(workflow))
             self.client.set_tag(self.run_id, "configuration", configuration_digest(workflow.parser.get()))
@@ -77,18 +78,26 @@ class StudyRun:
         self.client.set_terminated(self.run_id, "FINISHED")
         return result
 
+    def _remove_parts(self) -> None:
+        """Clear away what a process that was killed has half-written; the client's own thread writes beside it."""
+        for part in self.run_dir.glob("*.part"):
+            if not part.name.startswith("tracking"):
+                part.unlink(missing_ok=True)
+
     def deliver(self) -> None:
         """Send, and clear away, what a process that ended too early has left of a finished run."""
         from fairpool.saved_states import remove_states
 
         remove_states(self.run_dir)
-        if (self.run_dir / SPOOL_NAME).is_file():
+        if not (self.run_dir / SPOOL_NAME).is_file():
+            return
+        with suppress(ConnectionError):  # another process is at work on it, and sends it
             self.client.set_terminated(self.client.open_run(self.run_dir, self.run_name, self.tags), "FINISHED")
 
     def _train_and_test(self, workflow: "ConfigWorkflow", observer: StudyObserver, number: int) -> RunResult:
         from ignite.engine import Events
 
-        from fairpool.handlers import EvidenceLogger, ExactResume
+        from fairpool.handlers import BestModel, EvidenceLogger, ExactResume
         from fairpool.losses import FairALMLoss
         from fairpool.losses.binding import all_reduced
         from fairpool.spread import keep_together
@@ -104,9 +113,11 @@ class StudyRun:
         trainer.add_event_handler(
             Events.EPOCH_COMPLETED, lambda engine: observer.epoch(engine.state.epoch, evaluator.state.metrics)
         )
-        resume = next((part for part in parsed("train#handlers") if isinstance(part, ExactResume)), None)
-        if resume is not None:
-            resume.note = lambda sentence: observer.note(f"{self.method}, seed {self.seed}: {sentence}")
+        handlers = [*parsed("train#handlers"), *parsed("validate#handlers")]
+        for part in handlers:
+            if isinstance(part, BestModel | ExactResume):
+                part.note = lambda sentence: observer.note(f"{self.method}, seed {self.seed}: {sentence}")
+        resume = next((part for part in handlers if isinstance(part, ExactResume)), None)
         keep_together(trainer, parsed("network"), self.seed)
         observer.run_started(number, len(self.study.run_keys), self.method, self.seed, trainer.state.max_epochs)
         start = time.monotonic()
@@ -238,7 +249,8 @@ def _write_predictions(run_dir: Path, pool: "Pool", predictions: "Mapping[str, p
     names = {UNKNOWN: UNKNOWN_NAME, **dict(enumerate(pool.all_sites.names))}
     table["site"] = table["site"].map(names)
     columns = ["patient", "row", "site", "split", "label", "probability"]
-    table[columns].to_parquet(run_dir / "predictions.parquet", index=False)
+    with open_whole(run_dir / "predictions.parquet") as file:
+        table[columns].to_parquet(file, index=False)
 
 
 def _scalars(workflow: "ConfigWorkflow") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["open_whole", "write_json", "write_whole"]
+__all__ = ["keep_names", "open_whole", "write_json", "write_whole"]
 
 
 @contextmanager
@@ -35,10 +35,10 @@ def open_whole(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _keep_names(path.parent)
+    keep_names(path.parent)
 
 
-def _keep_names(folder: Path) -> None:
+def keep_names(folder: Path) -> None:
     """Have a folder's names outlast a power cut, where the file system can be told so."""
     if os.name != "posix":
         return

@@ -66,8 +66,8 @@ def left_behind(output):
         history = {
             name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
             for name in run.data.metrics
-            if name != "seconds"
         }
+        history["seconds"] = len(history.get("seconds", ()))  # another time each time, but told once
         artifacts = sorted(file.path for file in client.list_artifacts(run.info.run_id))
         about = {"status": run.info.status, "params": run.data.params, "history": history, "artifacts": artifacts}
         if run.data.tags["fairpool.kind"] == "summary":
@@ -124,10 +124,10 @@ def kill_at(moments, folder, sign):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_study_killed_at_random_moments_ends_bit_identical(uninterrupted, tmp_path, seed):
-    """Five moments a study, anywhere from its imports to its end: twenty in all, of SIGKILL and SIGTERM."""
+    """Five moments a study, from its imports on: twenty in all, of SIGKILL and SIGTERM; later ones find it further."""
     whole, seconds = uninterrupted
     chance = random.Random(seed)
-    moments = [chance.uniform(0.3, 0.95) * seconds for _ in range(5)]
+    moments = [chance.uniform(0.05, 0.6) * seconds for _ in range(5)]
     out, killed = kill_at(moments, tmp_path, signal.SIGKILL if seed % 2 else signal.SIGTERM)
-    assert killed >= 2, (moments, out)
+    assert killed >= 4, (moments, out)
     assert_same(left_behind(tmp_path / "out"), whole)

@@ -34,6 +34,15 @@ def test_damage_falls_back_to_the_state_before(tmp_path, damage):
     )
     state, damaged = load_newest(tmp_path)
     assert (state, damaged) == ({"epoch": 1}, [newest.name])
+    assert not newest.exists()
+
+
+def test_a_state_that_cannot_be_read_at_all_falls_back_too(tmp_path):
+    save_state(tmp_path, {"epoch": 1}, 1)
+    newest = save_state(tmp_path, {"epoch": 2}, 2)
+    newest.unlink()
+    newest.symlink_to(newest.name)  # a loop stands for a bad sector: opening it is an OSError
+    assert load_newest(tmp_path) == ({"epoch": 1}, [newest.name])
 
 
 class Canary:

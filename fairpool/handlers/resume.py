@@ -10,7 +10,7 @@ from torch import nn
 
 from fairpool.processes import from_first, gathered, is_first, rank, world_size
 from fairpool.random_state import random_state, restore_order, restore_random_state
-from fairpool.saved_states import load_newest, remove_states, save_state
+from fairpool.saved_states import check_readable, load_newest, remove_states, save_state
 
 __all__ = ["ExactResume"]
 
@@ -26,8 +26,9 @@ class ExactResume:
     A state is written whole or not at all and has its checksum in its name. Of ``n_saved`` states the newest that is
     whole is taken. The states hold tensors, numbers and text alone, and are read with ``weights_only=True``.
 
-    With another number of worker processes, on a GPU without deterministic kernels, or with random transforms of other
-    libraries the training goes on too, but not bit for bit. An epoch's middle is no place to go on from.
+    With another number of worker processes, with workers that outlast an epoch (``persistent_workers``), on a GPU
+    without deterministic kernels, or with random transforms of other libraries the training goes on too, but not bit
+    for bit. An epoch's middle is no place to go on from.
 
     Of several processes that train together the first writes and reads, and a state holds the chance of each. Another
     number of processes goes on in the same order of images, with other random transforms and dropout: that is noted.
@@ -46,6 +47,7 @@ class ExactResume:
         seconds: of training so far, those before interruptions included.
     Raises (from the engine's run):
         RuntimeError: the state is of another configuration.
+        TypeError: an object's ``state_dict`` could not be read back.
 
     >>> network = nn.Linear(2, 2)
     >>> handlers = [ExactResume("/tmp/run", {"network": network})]
@@ -65,7 +67,7 @@ class ExactResume:
         self.folder = Path(folder)
         self.objects = {name: part for name, part in objects.items() if part is not None}
         self.resume = resume
-        self.seconds, self._start_time = 0.0, 0.0
+        self.seconds, self._start_time, self._is_checked = 0.0, 0.0, False
         self.loader, self.evaluator, self.n_saved, self.note = loader, evaluator, n_saved, note
 
     def attach(self, engine: Any) -> None:
@@ -120,7 +122,8 @@ class ExactResume:
         scaler = getattr(engine, "scaler", None)
         if scaler is not None and state["scaler"] is not None:
             scaler.load_state_dict(state["scaler"])
-        self._start_time -= state["seconds"]
+        self.seconds = state["seconds"]
+        self._start_time -= self.seconds
         self._restore_chance(state["chance"])
 
     def _restore_chance(self, chances: list[dict[str, Any]]) -> None:
@@ -141,11 +144,15 @@ class ExactResume:
             return
         scaler = getattr(engine, "scaler", None)
         modules = {name: part for name, part in self.objects.items() if isinstance(part, nn.Module)}
+        states = {name: part.state_dict() for name, part in self.objects.items()}
+        if not self._is_checked:
+            check_readable(states)
+            self._is_checked = True
         state = {
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
             "epoch_length": engine.state.epoch_length,
-            "objects": {name: part.state_dict() for name, part in self.objects.items()},
+            "objects": states,
             "buffers": {name: _transient_buffers(part) for name, part in modules.items()},
             "best": {} if self.evaluator is None else _best(self.evaluator),
             "scaler": None if scaler is None else scaler.state_dict(),

@@ -207,4 +207,7 @@ def _make_store(path: Path) -> None:
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)  # of a process that was killed
     mlflow.MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
-    os.replace(part, path)
+    if path.exists():  # another program has made it in the meantime, and has it open
+        part.unlink()
+    else:
+        os.replace(part, path)

@@ -27,8 +27,8 @@ def start(*arguments):
 
 
 def runs_in(output):
-    if not (output / "sweep.db").exists():
-        return []  # a client would make the MLflow store that the command is about to make
+    if not (output / "mlruns.db").exists():
+        return []  # a client would make the store that the command is about to make
     client = MlflowClient(default_tracking_uri(output))
     experiment = client.get_experiment_by_name("tuberculosis")
     return [] if experiment is None else client.search_runs([experiment.experiment_id])

@@ -78,11 +78,12 @@ def make_training(
     objects = {"network": network, "optimizer": optimizer, "scheduler": scheduler, "loss": loss}
     objects["averaged"] = averager and averager.averaged
     notes = []
+    handler = ExactResume(
+        folder, objects, loader=loader, evaluator=evaluator, resume=resume, n_saved=n_saved, note=notes.append
+    )
     handlers = [
         *([averager] if averager else []),
-        ExactResume(
-            folder, objects, loader=loader, evaluator=evaluator, resume=resume, n_saved=n_saved, note=notes.append
-        ),
+        handler,
         FairALMHandler(loss),
         LrScheduleHandler(scheduler, print_lr=False),
         ValidationHandler(1, evaluator),
@@ -109,6 +110,7 @@ def make_training(
         evaluator=evaluator,
         notes=notes,
         optimizer=optimizer,
+        handler=handler,
     )
 
 
@@ -194,6 +196,7 @@ def test_a_training_cut_after_its_last_epoch_only_ends(tmp_path):
     again = run(make_training(tmp_path, averaging=0.5))
     assert again.history == []
     same(again.network.state_dict(), whole.network.state_dict())
+    assert again.handler.seconds == whole.handler.seconds > 0
 
 
 def test_a_damaged_newest_state_is_told_and_the_one_before_taken(tmp_path):
@@ -213,9 +216,11 @@ def test_without_a_whole_state_the_training_begins_anew(tmp_path):
     run(make_training(tmp_path), cut_after=20)
     for file in tmp_path.glob("state-*.pt"):
         file.write_bytes(b"")
-    cut = run(make_training(tmp_path))
+    cut = run(make_training(tmp_path), cut_after=20)
     assert "begins anew" in cut.notes[0]
     assert cut.history[0][0] == 1
+    again = run(make_training(tmp_path))  # the damaged ones, of later epochs, took no place of the new ones
+    assert again.notes == ["the training goes on after epoch 3 of 6."]
 
 
 def test_states_of_an_earlier_training_are_left_where_nothing_is_to_be_resumed(tmp_path):
@@ -236,3 +241,10 @@ def test_a_state_of_another_configuration_is_refused(tmp_path):
     run(make_training(tmp_path), cut_after=20)
     with pytest.raises(RuntimeError, match="another configuration: it has network, optimizer, scheduler, loss"):
         run(make_training(tmp_path, averaging=0.5))
+
+
+def test_what_could_not_be_read_back_is_named_at_the_first_state(tmp_path):
+    training = make_training(tmp_path)
+    training.handler.objects["sampler"] = SimpleNamespace(state_dict=lambda: {"seen": np.float64(3)})
+    with pytest.raises(TypeError, match='the state_dict of "sampler" holds more than tensors'):
+        training.trainer.run()

@@ -6,10 +6,12 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import mlflow
 import pytest
 from small_study import free_port, mlflow_server, wait_for
 
 from fairpool.tracking import default_tracking_uri, log_metrics, log_params, open_experiment, without_password
+from fairpool.tracking.store import _make_store
 
 
 def new_run(store):
@@ -167,3 +169,17 @@ def test_a_store_whose_making_is_killed_is_made_again(tmp_path):
         assert not (tmp_path / "mlruns.db").exists()
     assert open_experiment(uri, "e")[1]
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_store_that_another_program_makes_in_the_meantime_is_kept(tmp_path, monkeypatch):
+    """It has the file open: one put in its place would leave it with a store that nobody else sees."""
+    path, real = tmp_path / "mlruns.db", mlflow.MlflowClient
+
+    def make_beside_another(tracking_uri):
+        path.write_bytes(b"theirs")
+        return real(tracking_uri=tracking_uri)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", make_beside_another)
+    _make_store(path)
+    assert path.read_bytes() == b"theirs"
+    assert [file.name for file in tmp_path.iterdir()] == ["mlruns.db"]
