@@ -1,12 +1,11 @@
 """The command line: gathers the commands. Exit status 0 done, 1 failed, 2 wrong usage."""
 
 import os
-import signal
 import sys
-from typing import NoReturn
 
 import typer
 
+from fairpool import interruption
 from fairpool.commands.audit import audit
 from fairpool.commands.download import download
 from fairpool.commands.duplicates import duplicates
@@ -69,7 +68,7 @@ def main() -> None:
 
     A scheduler's SIGTERM is taken as Ctrl-C: runs are marked as killed, and the same command continues.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption.install()
     try:
         # In this mode typer returns the status of an Exit, 130 for Ctrl-C, instead of raising it.
         status = app(standalone_mode=False) or 0
@@ -85,10 +84,6 @@ def main() -> None:
     if status == 130:
         typer.echo("Interrupted; the same command continues.", err=True)
     sys.exit(status)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _exit_on_click_error(error: Exception) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fairpool import interruption
 from fairpool.constraints import CONSTRAINTS
 from fairpool.errors import DataError
 from fairpool.processes import from_first, is_first
@@ -78,6 +79,7 @@ def run_methods(
     identity = study.identity(fingerprint)
     results = []
     for number, (method, seed) in enumerate(study.run_keys, start=1):
+        interruption.check()
         run_dir = study.output_dir / identity / f"{method}-seed{seed}"
         result = from_first(lambda folder=run_dir: load_result(folder))  # type: ignore[misc]
         was_there = result is not None

@@ -25,6 +25,8 @@ def check_sharing(study: "Study", number: int) -> None:
     """
     if number == 1:
         return
+    if "device" in study.overrides:
+        raise ValueError("with several processes each has a device of its own: leave out device=.")
     keys = study.bundle.keys(study.methods, study.overlays)
     for method in study.methods:
         size = {**keys[method], **study.overrides}.get("batch_size")
@@ -61,7 +63,7 @@ def launch(number: int, arguments: Sequence[str]) -> None:
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ[LAUNCHER] = str(os.getpid())
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _num_cores() // number)))
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine, whatever its name resolves to
     handlers = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
@@ -78,7 +80,9 @@ def launch(number: int, arguments: Sequence[str]) -> None:
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
         try:
-            elastic_launch(config, sys.executable)("-m", "fairpool", *arguments)
+            # As this process does, or does not, import what lies in the working folder.
+            isolation = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
+            elastic_launch(config, sys.executable)(*isolation, "-m", "fairpool", *arguments)
         except ChildFailedError as error:
             raise RuntimeError(_sentence(error)) from error
         except SignalException as error:
@@ -88,9 +92,14 @@ def launch(number: int, arguments: Sequence[str]) -> None:
                 signal.signal(sign, handler)
 
 
+def _num_cores() -> int:
+    """Cores that this process may use, which a scheduler may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _sentence(error: Any) -> str:
     """The sentence of the worker that failed by itself, not of one that lost it."""
-    failures = sorted(error.failures.items(), key=lambda item: (_message(item[1]) == LOST, item[1].timestamp))
+    failures = sorted(error.failures.items(), key=lambda item: (_message(item[1]).startswith(LOST), item[1].timestamp))
     rank, failure = failures[0]
     if failure.exitcode < 0:
         name = signal.Signals(-failure.exitcode).name

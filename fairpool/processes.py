@@ -6,6 +6,7 @@ first talks and writes; the others do the same work on their share of the data.
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ __all__ = [
     "joined",
     "local_device",
     "rank",
+    "wait_for_all",
     "world_size",
 ]
 
@@ -37,11 +39,12 @@ LAUNCHER = "FAIRPOOL_LAUNCHER"
 """Environment variable with the process id of the `fairpool` that started the workers; absent under torchrun alone."""
 
 LOST = "the connection to another process was lost"
-"""What a worker says that failed because another one did."""
+"""How a worker's sentence begins that failed because another one did, or because it never reached it."""
 
 Result = TypeVar("Result")
 
 _OF_TORCHRUN = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+_OF_TRANSPORT = re.compile(r"\[[^\]]*\bgloo/|\bNCCL\b")  # in the text of what these raise
 _PATIENCE = timedelta(days=30)  # the others wait while the first reads images or draws the summary
 _GRACE = 5.0  # seconds that a worker which lost another one waits for its own end, so that the other's error is told
 _control: Any = None  # a gloo group for objects and for long waits, beside the one of the tensors
@@ -89,6 +92,12 @@ def gathered(part: Any) -> list[Any] | None:
     return parts
 
 
+def wait_for_all() -> None:
+    """Return when every process has called this, however long it takes."""
+    if world_size() > 1:
+        distributed.barrier(group=_control)
+
+
 def local_device() -> torch.device:
     """The GPU of this process, by its place on its machine; the CPU where there is none."""
     return torch.device("cuda", _local_rank()) if torch.cuda.is_available() else torch.device("cpu")
@@ -114,7 +123,7 @@ def joined() -> Iterator[None]:
     try:
         _join()
         yield
-        distributed.barrier(group=_control)  # nobody leaves while another may still ask for something
+        wait_for_all()  # nobody leaves while another may still ask for something
     except BaseException as error:  # noqa: BLE001  (whatever it is, the process ends with it)
         for sign in (signal.SIGINT, signal.SIGTERM):  # told to end while it reports, it has nothing more to say
             signal.signal(sign, lambda number, _: os._exit(128 + number))
@@ -145,14 +154,15 @@ def _report(error: BaseException, stderr: Any) -> int:
         if LAUNCHER not in os.environ and os.environ["RANK"] == "0":
             print("Interrupted; the same command continues.", file=stderr)
         return 130
-    status = getattr(error, "exit_code", getattr(error, "code", None))  # of typer and of sys.exit: all is said
-    if isinstance(status, int):
+    status = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", None)
+    if isinstance(status, int):  # of sys.exit and of typer: all is said
         return status
     is_named = isinstance(error, ValueError | RuntimeError | OSError | KeyError | TypeError)
     if os.environ.get("FAIRPOOL_TRACEBACK") or not is_named:
         traceback.print_exception(error, file=stderr)
-    sentence = LOST if _is_loss_of_another(error) else _sentence(error)
-    if sentence == LOST:
+    is_lost = _is_loss_of_another(error)
+    sentence = f"{LOST} ({_sentence(error)})" if is_lost else _sentence(error)
+    if is_lost:
         time.sleep(_GRACE)  # who began it is found first, and ends this process
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         about = {"message": sentence, "extraInfo": {"timestamp": str(int(time.time()))}}
@@ -172,7 +182,8 @@ def _sentence(error: BaseException) -> str:
 
 def _is_loss_of_another(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, distributed.DistError) or "gloo" in str(error) or "NCCL" in str(error):
+        is_of_transport = isinstance(error, RuntimeError) and _OF_TRANSPORT.search(str(error))
+        if isinstance(error, distributed.DistError) or is_of_transport:
             return True
         error = error.__cause__
     return False

@@ -93,7 +93,8 @@ def average_buffers(network: nn.Module) -> None:
 def keep_together(trainer: Any, network: nn.Module, seed: int) -> None:
     """Handlers and chance of a parsed training in several processes; call it last before the training runs.
 
-    Buffers are averaged at each epoch's end, before it is validated and saved, and after the training. The processes
+    Buffers are averaged at each epoch's end, before it is validated and saved, and after the training; a validation
+    within an epoch sees each process's own batch norm, unless it is synchronised. The processes
     but the first get a chance of their own, or all would draw the same dropout.
 
     Args:

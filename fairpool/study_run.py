@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairpool import interruption
 from fairpool.configurations import configuration_digest
 from fairpool.csv_cells import text_cell
 from fairpool.errors import DataError
-from fairpool.processes import from_first, gathered, is_first, world_size
+from fairpool.processes import from_first, gathered, is_first, wait_for_all, world_size
 from fairpool.study import PLACES, RunResult, Study, StudyObserver, innermost
 from fairpool.tracking.spool import SPOOL_NAME
 from fairpool.whole_file import open_whole, write_json
@@ -66,9 +67,8 @@ class StudyRun:
             workflow = _build(self.study, self.method, self.seed, output_dir=str(self.run_dir), resume=True)
             log_params(self.client, self.run_id, self._params(workflow))
             self.client.set_tag(self.run_id, "configuration", configuration_digest(workflow.parser.get()))
-            if world_size() > 1:
-                self.client.set_tag(self.run_id, "processes", str(world_size()))
-                spread(workflow.parser)
+            self.client.set_tag(self.run_id, "processes", str(world_size()))
+            spread(workflow.parser)
             result = self._train_and_test(workflow, observer, number)
         except BaseException as error:
             self.client.set_terminated(self.run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
@@ -103,8 +103,10 @@ class StudyRun:
         from fairpool.spread import keep_together
 
         parsed = workflow.parser.get_parsed_content
-        trainer, evaluator, loss = parsed("train#trainer"), parsed("validate#evaluator"), parsed("loss")
         pool: Pool = parsed("pool")
+        if world_size() > 1:
+            self._read_together(parsed, pool)
+        trainer, evaluator, loss = parsed("train#trainer"), parsed("validate#evaluator"), parsed("loss")
         slugs = pool.all_sites.slugs()
         constrained = loss if isinstance(loss, FairALMLoss) else None
         if is_first():
@@ -118,6 +120,7 @@ class StudyRun:
             if isinstance(part, BestModel | ExactResume):
                 part.note = lambda sentence: observer.note(f"{self.method}, seed {self.seed}: {sentence}")
         resume = next((part for part in handlers if isinstance(part, ExactResume)), None)
+        trainer.add_event_handler(Events.ITERATION_STARTED, interruption.check)
         keep_together(trainer, parsed("network"), self.seed)
         observer.run_started(number, len(self.study.run_keys), self.method, self.seed, trainer.state.max_epochs)
         start = time.monotonic()
@@ -130,6 +133,20 @@ class StudyRun:
         counts = {section: all_reduced(report.metric.counts).tolist() for section, (_, report) in tested.items()}
         predictions = {section: _predictions(report) for section, (_, report) in tested.items()}
         return from_first(lambda: self._keep(workflow, tested, counts, predictions, seconds))
+
+    @staticmethod
+    def _read_together(parsed: Any, pool: "Pool") -> None:
+        """Have each process read its images at its own pace, before any waits for another; all must see the same.
+
+        Raises:
+            DataError: they do not; in the first process.
+        """
+        fingerprints = gathered(pool.fingerprint())
+        if fingerprints is not None and len(set(fingerprints)) > 1:
+            raise DataError("the processes see different data: all nodes must see the same table and the same images.")
+        for section in ("train", "validate", "test"):
+            parsed(f"{section}#dataloader")
+        wait_for_all()
 
     def _keep(
         self,

@@ -268,6 +268,7 @@ def test_another_number_of_processes_goes_on_and_says_so(tmp_path, before, after
     [
         (["--nproc", 3, "batch_size=8"], "batch_size is 8, that of the whole, and cannot be shared evenly by 3"),
         (["--nproc", 2, "--methods", "none"], 'has no method "none"'),
+        (["--nproc", 2, "device=cpu"], "each has a device of its own: leave out device="),
     ],
 )
 def test_what_cannot_be_shared_is_one_sentence(tmp_path, options, message):

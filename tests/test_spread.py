@@ -9,7 +9,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from fairpool import spread as spread_module
-from fairpool.spread import average_buffers, distributed_network, spread, synchronized_network
+from fairpool.spread import average_buffers, distributed_network, keep_together, spread, synchronized_network
 
 
 def config():
@@ -115,6 +115,37 @@ def test_gradients_are_averaged_and_buffers_are_not_overwritten_within_an_epoch(
     first, second = run_in(tmp_path, step_of)
     assert torch.equal(first["gradient"], second["gradient"])
     assert not torch.equal(first["mean"], second["mean"])
+
+
+def trained(rank):
+    """What a training leaves: buffers at an epoch's end and at its own, and what the process draws in it."""
+    from ignite.engine import Engine, Events
+
+    torch.manual_seed(0)
+    network = nn.BatchNorm1d(2)
+    seen = {"drawn": []}
+
+    def step(engine, batch):
+        seen["drawn"].append(torch.rand(1))
+        network(batch)
+
+    trainer = Engine(step)
+    keep_together(trainer, network, seed=0)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: seen.setdefault("epoch", network.running_mean.clone()))
+
+    def spoil(_):
+        network.running_mean.fill_(rank)
+
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, spoil)  # as an average's own statistics would, later
+    trainer.run([torch.arange(8.0).view(4, 2) + 10 * rank], max_epochs=1)
+    return seen | {"end": network.running_mean}
+
+
+def test_processes_end_each_epoch_and_the_training_alike_and_draw_apart(tmp_path):
+    first, second = run_in(tmp_path, trained)
+    assert torch.equal(first["epoch"], second["epoch"])
+    assert first["end"].tolist() == second["end"].tolist() == [0.5, 0.5]
+    assert not torch.equal(first["drawn"][0], second["drawn"][0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch has synchronised batch norm on GPUs alone")

@@ -5,7 +5,9 @@ import os
 import signal
 import threading
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from fairpool import interruption
 
 if TYPE_CHECKING:
     from fairpool.sweep import Sweep
@@ -67,7 +69,7 @@ def _work(sweep: "Sweep", fingerprint: str, trials: int, threads: int, sender: C
     from fairpool.sweep_progress import TrialLines
     from fairpool.tracking import SpoolingClient
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption.install()
     _end_with_parent()
     quieten()
     torch.set_num_threads(threads)
@@ -96,7 +98,3 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt

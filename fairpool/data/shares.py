@@ -78,8 +78,10 @@ def share_of_batches(loader: DataLoader[Any], *, seed: int = 0) -> DataLoader[An
     """
     number, place = world_size(), rank()
     batches = loader.batch_sampler
-    if number == 1 or any(getattr(part, "num_replicas", 1) > 1 for part in (batches, loader.sampler)):
+    if number == 1:
         return loader
+    if any(getattr(part, "num_replicas", 1) > 1 for part in (batches, loader.sampler)):
+        return _with_own_chance(loader, seed, place)
     if batches is None:
         raise ValueError("several processes need a training loader with batches over a data set with a length.")
     sampler: Any = getattr(batches, "sampler", batches)
@@ -87,10 +89,7 @@ def share_of_batches(loader: DataLoader[Any], *, seed: int = 0) -> DataLoader[An
         sampler.generator = torch.Generator().manual_seed(seed)
     # With the loader's own generator, from which torch draws before each order: the order is that of one process.
     share = _like(loader, loader.dataset, batch_sampler=BatchShares(batches, number, place))
-    share.worker_init_fn = _OwnChance(place, loader.worker_init_fn)
-    if not loader.num_workers:
-        set_rnd(loader.dataset, seed=_own_seed(seed, place))
-    return share
+    return _with_own_chance(share, seed, place)
 
 
 def share_of_items(loader: DataLoader[Any]) -> DataLoader[Any]:
@@ -109,6 +108,14 @@ def share_of_items(loader: DataLoader[Any]) -> DataLoader[Any]:
         raise ValueError(f"{size} images to evaluate cannot be shared by {number} processes: start fewer.")
     part = Subset(loader.dataset, range(place, size, number))
     return _like(loader, part, batch_size=max(1, loader.batch_size // number))
+
+
+def _with_own_chance(loader: DataLoader[Any], seed: int, place: int) -> DataLoader[Any]:
+    """The loader, whose random transforms differ from those of the other processes."""
+    loader.worker_init_fn = _OwnChance(place, loader.worker_init_fn)
+    if not loader.num_workers:
+        set_rnd(loader.dataset, seed=_own_seed(seed, place))
+    return loader
 
 
 class _OwnChance:

@@ -41,7 +41,7 @@ class SiteReport:
 
     Attributes:
         report: `GroupReport` of the last run, None before it.
-        num_unknown: samples of unknown site in the last run.
+        num_unknown: samples of unknown site in the last run, in this process.
     """
 
     def __init__(

@@ -163,7 +163,7 @@ class AdversarialLoss(GroupLoss):
 
     def epoch_problem(self) -> str:
         """A sentence if no sample of a known group was in the constraint's events. Waits for the device."""
-        return "" if int(self._epoch_samples) else no_sample_sentence(self.constraint.events)
+        return "" if int(all_reduced(self._epoch_samples)) else no_sample_sentence(self.constraint.events)
 
     def check_classes(self, num_classes: int) -> None:
         """Refuse outputs whose number of classes the adversary was not made for.

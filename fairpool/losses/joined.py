@@ -12,7 +12,8 @@ class JoinedLoss(nn.Module):
     """A loss that is a mean over its samples, as the mean over the samples of all processes.
 
     Args:
-        loss: of (predictions, labels), reducing to a mean.
+        loss: of (predictions, labels), reducing to a mean over the samples. One that divides by something else, such as
+            the weights of classes, is then another in several processes.
     """
 
     def __init__(self, loss: nn.Module) -> None:

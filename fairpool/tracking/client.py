@@ -1,7 +1,9 @@
 """A client with `MlflowClient`'s writing calls that never waits for the store and loses nothing while it is away."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Condition, Thread
@@ -35,6 +37,8 @@ class SpoolingClient:
     """
 
     def __init__(self, tracking_uri: str, experiment: str, note: Callable[[str], None] = lambda _: None) -> None:
+        import mlflow  # noqa: F401  (two threads that import it at once see half of it)
+
         check_address(tracking_uri)
         self.tracking_uri, self.experiment, self._note = tracking_uri, experiment, note
         self._changed = Condition()  # guards what follows; notified when there is something to do and when it is done
@@ -61,10 +65,14 @@ class SpoolingClient:
             ConnectionError: another process is at work on it.
         """
         address = without_password(self.tracking_uri)
-        spool = Spool(folder, {"name": run_name, "tags": dict(tags), "experiment": self.experiment, "store": address})
+        about = {"name": run_name, "tags": dict(tags), "experiment": self.experiment, "store": address}
+        with self._changed:  # one that ended and still waits is open
+            open_ones = [spool for spool in self._spools.values() if spool.folder.resolve() == Path(folder).resolve()]
+            self._ended -= {str(spool.about["key"]) for spool in open_ones}
+        spool = open_ones[0] if open_ones else Spool(folder, about)
+        spool.aim_at(address)
         run_id = str(spool.about["key"])
-        if missing := {name: text for name, text in tags.items() if spool.about["tags"].get(name) != text}:
-            spool.add("tags", values=missing)
+        spool.add("tags", values=dict(tags))
         with self._changed:
             self._ended.discard(run_id)
             self._spools[run_id], self._mlflow_ids[run_id] = spool, spool.run_id
@@ -78,8 +86,8 @@ class SpoolingClient:
         by_step: dict[tuple[int, int], dict[str, float]] = {}
         for metric in metrics:
             by_step.setdefault((metric.step, metric.timestamp), {})[metric.key] = float(metric.value)
-        for (step, time), values in by_step.items():
-            self._add(run_id, "metrics", step=step, time=time, values=values)
+        for (step, moment), values in by_step.items():
+            self._add(run_id, "metrics", step=step, time=moment, values=values)
         self._add(run_id, "params", values={param.key: param.value for param in params})
         self._add(run_id, "tags", values={tag.key: tag.value for tag in tags})
 
@@ -131,29 +139,39 @@ class SpoolingClient:
             raise failure
 
     def flush(self, seconds: float = 5.0) -> int:
-        """Send now what waits, and wait for it as long as something arrives every few seconds.
+        """Send now what waits, and wait for it as long as something arrives every few seconds, six times that at most.
 
         Returns:
             number of entries that still wait.
         """
+        end = time.monotonic() + 6 * seconds
         with self._changed:
             begun = self._num_begun
             while waiting := self._num_waiting():
                 self._is_hurried = True
                 self._changed.notify_all()
                 self._changed.wait_for(partial(self._has_news, waiting, begun), seconds)
-                if self._num_waiting() >= waiting:
+                if self._num_waiting() >= waiting or time.monotonic() > end:
                     break
-            return waiting
+            return self._num_waiting()
 
     def close(self, seconds: float = 5.0) -> int:
         """`flush`, and end; returns how many entries wait for ``fairpool sync``."""
-        waiting = self.flush(seconds)
+        for spool in list(self._spools.values()):
+            spool.holds_back = False  # what is in memory alone would be lost now
+        self.flush(seconds)
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-            while self._spools:
-                self._spools.popitem()[1].close()
+        self._thread.join(_FIRST_PAUSE)
+        with self._changed:
+            waiting = 0
+            for spool in self._spools.values():
+                spool.holds_back = True
+                if not self._thread.is_alive():  # else it is at work on one, and its lock lasts as long as the process
+                    spool.close()
+                waiting += spool.num_waiting
+            self._spools.clear()
         return waiting
 
     def _add(self, run_id: str, kind: str, **content: Any) -> None:
@@ -193,24 +211,34 @@ class SpoolingClient:
                     pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _attempt(self, spools: Mapping[str, Spool]) -> Exception | None:
-        was_away = self._failure is not None
+        """Send what each spool has; the first failure, of a store or of a single run, which holds up no other."""
+        was_away, failure = self._failure is not None, None
         try:
             if self._opened is None:
                 self._opened = open_experiment(self.tracking_uri, self.experiment)
-            for run_id, spool in spools.items():
-                for sentence in deliver(spool, *self._opened):
-                    self._note(sentence)
-                self._mlflow_ids[run_id] = spool.run_id
         except Exception as error:  # noqa: BLE001  (whatever a store raises, training goes on)
-            if not was_away:
-                self._note(
-                    f"{_sentence(error)} Training goes on: the evidence is kept in the output folder and is sent when "
-                    "the store answers again, or by `fairpool sync`."
-                )
-            return error
-        if was_away:
-            self._note("the tracking store is back, and has all evidence so far.")
-        return None
+            failure, spools = error, {}
+        for run_id, spool in spools.items():
+            try:
+                for sentence in deliver(spool, *self._opened):  # type: ignore[misc]
+                    self._tell(sentence)
+            except Exception as error:  # noqa: BLE001
+                failure = failure or error
+                if self._is_closing:
+                    break
+            self._mlflow_ids[run_id] = spool.run_id
+        if failure is not None and not was_away:
+            self._tell(
+                f"{_sentence(failure)} Training goes on: the evidence is kept in the output folder and is sent when "
+                "the store answers again, or by `fairpool sync`."
+            )
+        if failure is None and was_away:
+            self._tell("the tracking store is back, and has all evidence so far.")
+        return failure
+
+    def _tell(self, sentence: str) -> None:
+        with suppress(Exception):  # a terminal that is gone must not end the thread
+            self._note(sentence)
 
     def _drop_ended(self) -> None:
         for run_id in list(self._ended & self._spools.keys()):

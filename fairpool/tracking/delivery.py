@@ -8,6 +8,7 @@ from fairpool.tracking.spool import Spool
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 __all__ = ["deliver"]
 
@@ -15,7 +16,7 @@ _KEY_TAG = "fairpool.key"
 _MOST_METRICS = 1000  # most metrics that MLflow takes in one call
 _MOST_ENTRIES = 200
 _MOST_TEXT = 6000  # longest parameter that MLflow keeps
-_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS"}
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}  # BAD_REQUEST can be a database in trouble
 
 
 def deliver(spool: Spool, client: "MlflowClient", experiment_id: str) -> list[str]:
@@ -23,66 +24,82 @@ def deliver(spool: Spool, client: "MlflowClient", experiment_id: str) -> list[st
 
     The run is found by a key in its tags, or made. A point with the same step, time and value, a parameter with the
     same value and an artifact of the same name are to MLflow the same, so that an interruption between a call and its
-    confirmation doubles nothing.
+    confirmation doubles nothing. A store that does not know the run any more gets all of it anew.
 
     Args:
         spool: of the run.
         client: of the store.
         experiment_id: of the run's experiment there.
     Returns:
-        a sentence for each entry that MLflow refuses for good, such as one of a run that was deleted there.
+        a sentence for each entry that MLflow refuses for good.
     Raises:
-        MlflowException, OSError: the store failed; what had not arrived waits.
+        MlflowException, OSError: the store failed, or the run is deleted there; what had not arrived waits.
     """
     from mlflow.exceptions import MlflowException
 
+    is_known = spool.run_id is None
     refusals = []
-    if spool.num_waiting and spool.run_id is None:
-        spool.set_run_id(_find_or_make(client, experiment_id, spool.about))
     while waiting := spool.waiting(_MOST_ENTRIES):
+        if spool.run_id is None:
+            spool.set_run_id(_find_or_make(client, experiment_id, spool.about))
         number = _equal_metrics(waiting)
         try:
-            _send(client, str(spool.run_id), spool.folder, waiting[:number])
+            refusals += _send_or_refuse(spool, client, waiting[:number])
         except MlflowException as error:
-            if error.error_code not in _REFUSALS:
+            if is_known or error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            if number > 1:  # one of them is refused: send them singly
-                refusals += _singly(spool, client, waiting[:number])
-                continue
-            refusals.append(_refusal(waiting[0], error))
-            spool.confirm(1, refused=True)
-        else:
-            spool.confirm(number)
+            spool.begin_anew()
+        is_known = True
+        if spool.run_id is not None and _ends(waiting[0]):
+            _remove_doubles(client, experiment_id, spool)
     return refusals
 
 
-def _singly(spool: Spool, client: "MlflowClient", entries: Sequence[Mapping[str, Any]]) -> list[str]:
+def _send_or_refuse(spool: Spool, client: "MlflowClient", entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Send entries at once; if MLflow refuses one of several, each alone."""
     from mlflow.exceptions import MlflowException
 
-    refusals = []
-    for entry in entries:
-        try:
-            _send(client, str(spool.run_id), spool.folder, [entry])
-            spool.confirm(1)
-        except MlflowException as error:
-            if error.error_code not in _REFUSALS:
-                raise
-            refusals.append(_refusal(entry, error))
-            spool.confirm(1, refused=True)
-    return refusals
+    try:
+        _send(client, str(spool.run_id), spool.folder, entries)
+    except MlflowException as error:
+        if error.error_code not in _REFUSALS or _is_deleted(error):
+            raise
+        if len(entries) > 1:
+            return [sentence for entry in entries for sentence in _send_or_refuse(spool, client, [entry])]
+        spool.confirm(1, refused=True)
+        return [f"MLflow refuses {entries[0]['kind']} of a run: {(str(error).splitlines() or [''])[0]}"]
+    spool.confirm(len(entries))
+    return []
 
 
-def _refusal(entry: Mapping[str, Any], error: Exception) -> str:
-    return f"MLflow refuses {entry['kind']} of a run: {(str(error).splitlines() or [''])[0]}"
+def _is_deleted(error: Exception) -> bool:
+    """Whether the run, not the entry, is the trouble: it may be restored."""
+    return "'active' state" in str(error)
+
+
+def _ends(entry: Mapping[str, Any]) -> bool:
+    return entry["kind"] == "status" and entry["status"] != "RUNNING"
+
+
+def _find(client: "MlflowClient", experiment_id: str, key: str) -> "list[Run]":
+    """The runs with a spool's key, those with the most evidence first; several where the answer to a call was lost."""
+    found = client.search_runs([experiment_id], f"tags.\"{_KEY_TAG}\" = '{key}'")
+    return sorted(found, key=lambda run: (-len(run.data.metrics) - len(run.data.params), run.info.run_id))
 
 
 def _find_or_make(client: "MlflowClient", experiment_id: str, about: Mapping[str, Any]) -> str:
-    found = client.search_runs([experiment_id], f"tags.\"{_KEY_TAG}\" = '{about['key']}'", max_results=1)
-    if found:
+    if found := _find(client, experiment_id, about["key"]):
         return str(found[0].info.run_id)
     tags = {**about.get("tags", {}), _KEY_TAG: about["key"]}
     run = client.create_run(experiment_id, start_time=about["time"], run_name=about.get("name"), tags=tags)
     return str(run.info.run_id)
+
+
+def _remove_doubles(client: "MlflowClient", experiment_id: str, spool: Spool) -> None:
+    """Delete the empty runs that a store made twice: of a call whose answer was lost, and of its repetition."""
+    for run in _find(client, experiment_id, spool.about["key"]):
+        if run.info.run_id != spool.run_id and not run.data.metrics and not run.data.params:
+            client.delete_run(run.info.run_id)
 
 
 def _equal_metrics(waiting: Sequence[Mapping[str, Any]]) -> int:
@@ -125,5 +142,5 @@ def _send(client: "MlflowClient", run_id: str, folder: Path, entries: Sequence[M
             client.update_run(run_id, status="RUNNING")
         case "status":
             client.set_terminated(run_id, first["status"], end_time=first["time"])
-        case _:  # "run" made the run; an entry of a later version is none of ours
+        case _:  # "run" made the run; a damaged entry, or one of a later version, is none of ours
             pass

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -86,12 +87,18 @@ def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
             if experiment is None:
                 # A sqlite store's artifacts belong beside it, not into the working directory.
                 location = None if folder is None else (folder / "mlruns" / name).as_uri()
-                return client, client.create_experiment(name, artifact_location=location)
+                try:
+                    return client, client.create_experiment(name, artifact_location=location)
+                except MlflowException as error:
+                    experiment = client.get_experiment_by_name(name)
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS" or experiment is None:
+                        raise  # else another process has just made it
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         text = getattr(error, "strerror", None) or str(error)
         lines = text.strip().replace(tracking_uri, _shown(tracking_uri)).splitlines()
         reason = lines[0] if lines else type(error).__name__
-        raise ConnectionError(f"the tracking store {_shown(tracking_uri)} cannot be opened: {reason}") from error
+        kind = StoreAwayError if _is_passing(error) else ConnectionError
+        raise kind(f"the tracking store {_shown(tracking_uri)} cannot be opened: {reason}") from error
     if experiment.lifecycle_stage == "deleted":
         raise ConnectionError(f'the experiment "{name}" was deleted in MLflow; restore it there or use another store.')
     return client, experiment.experiment_id
@@ -128,7 +135,8 @@ def naming_store_failures(tracking_uri: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         lines = without_password(str(error)).strip().splitlines() or [type(error).__name__]
-        raise ConnectionError(
+        kind = StoreAwayError if _is_passing(error) else ConnectionError
+        raise kind(
             f"the tracking store {_shown(tracking_uri)} failed ({lines[0]}); finished runs are kept, and the same "
             "command continues."
         ) from error
@@ -156,11 +164,26 @@ def _batches(items: list[Any], size: int = _BATCH) -> Iterable[list[Any]]:
         yield items[start : start + size]
 
 
+def _is_passing(error: Exception) -> bool:
+    """Whether a store may answer later: a server in trouble, or a database that is locked or has no room."""
+    text = str(error)
+    if status := re.search(r"API request to .* error code (\d+)", text):
+        return int(status[1]) >= 500
+    return any(words in text for words in ("API request to", "is locked", "disk is full"))
+
+
 def _check_server(tracking_uri: str) -> None:
     try:
         # urllib would take a user name and password for a part of the host name.
         with urlopen(f"{without_password(tracking_uri).rstrip('/')}/health", timeout=10):
             return
+    except HTTPError as error:
+        if error.code < 500:
+            return  # it answers; MLflow has the password that a proxy may ask for
+        raise StoreAwayError(
+            f"the tracking server {_shown(tracking_uri)} answers with the status {error.code}. Mend it, correct "
+            "--tracking-uri, or leave it out to use the sqlite store beside the output."
+        ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise StoreAwayError(
@@ -180,10 +203,11 @@ def _shown(tracking_uri: str) -> str:
 def without_password(text: str) -> str:
     """An address, or any text around one, without the user name and password that it may carry.
 
-    >>> without_password("http://me:secret@server:5000/")
-    'http://server:5000/'
+    >>> without_password("http://me:secret@server:5000/"), without_password("postgresql://db/runs?password=secret&a=1")
+    ('http://server:5000/', 'postgresql://db/runs?password=&a=1')
     """
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+    text = re.sub(r"(?<=://)[^/\s]*@", "", text)
+    return re.sub(r"(?i)([?&](?:password|passwd|token)=)[^&\s]*", r"\1", text)
 
 
 @contextmanager

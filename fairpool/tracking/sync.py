@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fairpool.tracking.delivery import deliver
 from fairpool.tracking.spool import SPOOL_NAME, Spool
-from fairpool.tracking.store import naming_store_failures, open_experiment
+from fairpool.tracking.store import StoreAwayError, naming_store_failures, open_experiment, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,7 +38,8 @@ def sync_folder(output_dir: Path, tracking_uri: str | None = None) -> Synced:
             and password is kept without them, so it must be given again.
     Raises:
         FileNotFoundError: the folder is not there, or no run in it kept evidence.
-        ConnectionError: a store cannot be reached; what arrived is not sent again.
+        ConnectionError: a store cannot be reached, or a run cannot be sent; the others were, and what arrived is not
+            sent again.
     """
     folders = sorted(file.parent for file in output_dir.rglob(SPOOL_NAME)) if output_dir.is_dir() else []
     if not folders:
@@ -47,6 +48,8 @@ def sync_folder(output_dir: Path, tracking_uri: str | None = None) -> Synced:
         )
     done = Synced()
     stores: dict[tuple[str, str], tuple[MlflowClient, str]] = {}
+    away: set[tuple[str, str]] = set()
+    failure: ConnectionError | None = None
     for folder in folders:
         try:
             spool = Spool(folder)
@@ -54,9 +57,10 @@ def sync_folder(output_dir: Path, tracking_uri: str | None = None) -> Synced:
             done.notes.append(str(error))
             continue
         try:
-            if (waiting := spool.num_waiting) == 0:
+            where = (tracking_uri or str(spool.store), spool.about["experiment"])
+            spool.aim_at(without_password(where[0]))
+            if (waiting := spool.num_waiting) == 0 or where in away:
                 continue
-            where = (tracking_uri or spool.about["store"], spool.about["experiment"])
             with naming_store_failures(where[0]):
                 if where not in stores:
                     stores[where] = open_experiment(*where)
@@ -64,6 +68,14 @@ def sync_folder(output_dir: Path, tracking_uri: str | None = None) -> Synced:
             done.notes += refusals
             done.runs += 1
             done.entries += waiting - len(refusals)
+        except ConnectionError as error:
+            failure = failure or error
+            if where not in stores or isinstance(error, StoreAwayError):
+                away.add(where)
+        except (OSError, ImportError) as error:  # a file of the run, or what its place of artifacts needs
+            failure = failure or ConnectionError(f'the evidence in "{folder.name}" cannot be sent: {error}')
         finally:
             spool.close()
+    if failure is not None:
+        raise failure
     return done

@@ -126,12 +126,19 @@ def test_workers_of_the_processes_have_a_chance_of_their_own(place):
     assert not torch.equal(*seen)
 
 
-def test_a_sampler_that_knows_of_the_processes_stays(place):
-    place(1, 2)
+def test_a_sampler_that_knows_of_the_processes_stays_and_the_transforms_differ(place):
     cells = [{"site": site, "label": label} for site in (0, 1) for label in (0, 1) for _ in range(8)]
-    sampler = CellBatchSampler(cells, batch_size=4, num_replicas=2, rank=1)
-    loader = DataLoader(Dataset(cells), batch_sampler=sampler)
-    assert share_of_batches(loader) is loader
+    seen = []
+    for rank in range(2):
+        place(rank, 2)
+        sampler = CellBatchSampler(cells, batch_size=4, num_replicas=2, rank=rank)
+        data = Dataset(items(len(cells)), RandGaussianNoised("image", prob=1.0).set_random_state(seed=0))
+        loader = DataLoader(data, batch_sampler=sampler)
+        share = share_of_batches(loader)
+        assert share is loader
+        assert share.batch_sampler is sampler
+        seen.append(next(iter(share))["image"])
+    assert not torch.equal(*seen)
 
 
 def test_one_process_keeps_its_loaders(place):

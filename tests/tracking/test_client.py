@@ -1,8 +1,12 @@
 """Evidence reaches real stores without training waiting for them, nothing twice and nothing lost."""
 
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -189,9 +193,125 @@ def test_a_password_is_not_written_to_disk(tmp_path):
     assert not any(b"secret" in file.read_bytes() for file in Path(tmp_path).rglob("*") if file.is_file())
 
 
-def test_two_processes_are_not_at_work_on_one_run(tmp_path):
+def test_two_processes_are_not_at_work_on_one_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("fairpool.tracking.spool._PATIENCE", 0.1)
     uri = default_tracking_uri(tmp_path)
     with SpoolingClient(uri, "e") as first, SpoolingClient(uri, "e") as second:
         first.open_run(tmp_path / "r", "r", {})
         with pytest.raises(ConnectionError, match="another process is at work"):
             second.open_run(tmp_path / "r", "r", {})
+
+
+def test_the_example_of_the_page_runs_in_a_fresh_process(tmp_path):
+    """Bug found here: two threads imported MLflow at once, and one saw half of it."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "interrupted-runs.md"
+    (code,) = [
+        block for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) if "Spooling" in block
+    ]
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+    assert steps_of(default_tracking_uri(tmp_path / "output"), one_run_id(tmp_path / "output", "my experiment")) == [1]
+
+
+def one_run_id(output, experiment):
+    return one_run(default_tracking_uri(output), experiment).info.run_id
+
+
+def test_a_run_that_is_deleted_and_restored_lacks_nothing(tmp_path):
+    uri, notes = default_tracking_uri(tmp_path), []
+    with SpoolingClient(uri, "e", notes.append) as client:
+        run_id = client.open_run(tmp_path / "out/r", "r", {})
+        log_epochs(client, run_id, 1, 3)
+        assert client.flush(30) == 0
+        MlflowClient(uri).delete_run(client.mlflow_run_id(run_id))
+        log_epochs(client, run_id, 3, 6)
+        assert client.flush(5) > 0
+        MlflowClient(uri).restore_run(client.mlflow_run_id(run_id))
+        assert client.flush(30) == 0
+    assert steps_of(uri, one_run(uri).info.run_id) == [1, 2, 3, 4, 5]
+    assert len(notes) == 2
+
+
+def test_a_store_that_was_made_anew_gets_the_whole_run(tmp_path):
+    first, second = default_tracking_uri(tmp_path / "a"), default_tracking_uri(tmp_path / "b")
+    for uri, (begin, end) in ((first, (1, 3)), (second, (3, 5))):
+        with SpoolingClient(uri, "e") as client:
+            run_id = client.open_run(tmp_path / "out/r", "r", {})
+            log_epochs(client, run_id, begin, end)
+            assert client.flush(30) == 0
+    assert steps_of(second, one_run(second).info.run_id) == [1, 2, 3, 4]
+    third = default_tracking_uri(tmp_path / "c")
+    assert sync_folder(tmp_path / "out", third).runs == 1
+    assert steps_of(third, one_run(third).info.run_id) == [1, 2, 3, 4]
+
+
+def test_an_empty_double_of_a_run_is_removed_at_its_end(tmp_path):
+    """As a call whose answer was lost leaves it: MLflow's client then makes the run again."""
+    uri = default_tracking_uri(tmp_path)
+    with SpoolingClient(uri, "e") as client:
+        run_id = client.open_run(tmp_path / "r", "r", {})
+        log_epochs(client, run_id, 1, 3)
+        assert client.flush(30) == 0
+        other, experiment_id = open_experiment(uri, "e")
+        other.create_run(experiment_id, tags={"fairpool.key": run_id})
+        client.set_terminated(run_id)
+        assert client.flush(30) == 0
+        assert one_run(uri).info.run_id == client.mlflow_run_id(run_id)
+
+
+def test_one_run_that_cannot_be_sent_holds_up_no_other(tmp_path):
+    uri, notes = default_tracking_uri(tmp_path), []
+    with SpoolingClient(uri, "e", notes.append) as client:
+        first, second = (client.open_run(tmp_path / "out" / name, name, {}) for name in "ab")
+        log_epochs(client, first, 1, 2)
+        log_epochs(client, second, 1, 2)
+        assert client.flush(30) == 0
+        gone = client.mlflow_run_id(first)
+        MlflowClient(uri).delete_run(gone)
+        log_epochs(client, first, 2, 3)
+        log_epochs(client, second, 2, 3)
+        assert client.flush(5) == 1
+        assert steps_of(uri, client.mlflow_run_id(second)) == [1, 2]
+    with pytest.raises(ConnectionError, match="active"):
+        sync_folder(tmp_path / "out")
+
+
+def test_a_run_that_ended_and_still_waits_can_be_opened_again(tmp_path):
+    with SpoolingClient(f"http://127.0.0.1:{free_port()}", "e") as client:
+        for _ in range(2):
+            run_id = client.open_run(tmp_path / "r", "r", {})
+            client.set_terminated(run_id)
+        client.set_tag(run_id, "a", "b")
+        client.close(0.1)
+
+
+def test_a_training_waits_for_a_sync_that_is_at_work_on_its_run(tmp_path):
+    from fairpool.tracking.spool import Spool
+
+    uri = default_tracking_uri(tmp_path)
+    with SpoolingClient(uri, "e") as client:
+        client.open_run(tmp_path / "r", "r", {})
+    busy = Spool(tmp_path / "r")
+    threading.Timer(1.0, busy.close).start()
+    with SpoolingClient(uri, "e") as client:
+        assert client.open_run(tmp_path / "r", "r", {}) == busy.about["key"]
+
+
+def test_two_clients_make_an_experiment_of_a_server_at_once(tmp_path):
+    with mlflow_server(tmp_path) as server:
+        clients = [SpoolingClient(server.uri, f"e{number // 2}") for number in range(8)]
+        for client in clients:
+            client.await_store(60)
+            client.close(1)
+
+
+def test_a_terminal_that_is_gone_does_not_end_the_thread(tmp_path):
+    def note(sentence):
+        raise BrokenPipeError
+
+    uri = default_tracking_uri(tmp_path)
+    with SpoolingClient(uri, "e", note) as client:
+        run_id = client.open_run(tmp_path / "r", "r", {})
+        log_metrics(client, run_id, {"no(t": 0.1}, 1)
+        log_metrics(client, run_id, {"val/error": 0.3}, 2)
+        assert client.flush(30) == 0
+    assert steps_of(uri, one_run(uri).info.run_id) == [2]

@@ -11,7 +11,7 @@ import pytest
 from small_study import free_port, mlflow_server, wait_for
 
 from fairpool.tracking import default_tracking_uri, log_metrics, log_params, open_experiment, without_password
-from fairpool.tracking.store import _make_store
+from fairpool.tracking.store import StoreAwayError, _make_store
 
 
 def new_run(store):
@@ -183,3 +183,25 @@ def test_a_store_that_another_program_makes_in_the_meantime_is_kept(tmp_path, mo
     _make_store(path)
     assert path.read_bytes() == b"theirs"
     assert [file.name for file in tmp_path.iterdir()] == ["mlruns.db"]
+
+
+@pytest.mark.parametrize(("status", "is_away"), [(401, False), (404, False), (500, True), (503, True)])
+def test_a_server_that_answers_with_a_status_is_there_or_in_trouble(status, is_away):
+    """A proxy may ask for the password that MLflow has; a server in trouble may answer later."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(ConnectionError) as caught:
+            open_experiment(f"http://127.0.0.1:{server.server_port}", "e")
+    finally:
+        server.shutdown()
+    assert isinstance(caught.value, StoreAwayError) == is_away
