@@ -336,13 +336,14 @@ def checkpoint(folder, name):
 
 @reader("state", errors=())
 def saved_state(folder, name):
-    """A damaged state is passed over, and never loaded: its name holds its checksum."""
+    """A damaged state is removed, and never loaded: its name holds its checksum."""
     file = save_state(folder, {"epoch": 1, "weights": torch.ones(3)}, 1)
     whole = file.read_bytes()
 
     def read():
+        is_damaged = file.read_bytes() != whole
         state, damaged = load_newest(folder)
-        assert (state is None) == (damaged == [file.name]) == (file.read_bytes() != whole)
+        assert (state is None) == (damaged == [file.name]) == is_damaged
 
     return file, read
 
