@@ -12,8 +12,9 @@ demo: $(VENV)/installed
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -m "not slow"
 
+# One thread a process: these tests run several at once, and threads that wait for each other on busy cores stand still.
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -23,7 +24,7 @@ lint: $(VENV)/installed
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term-missing
 
-# About an hour and a half on two idle cores; docs/performance.md is written from the results.
+# About an hour on two idle cores; docs/performance.md is written from the results.
 bench: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py --json benchmarks/results/step.json
 	$(BIN)/python benchmarks/metrics.py --json benchmarks/results/metrics.json
