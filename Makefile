@@ -24,7 +24,7 @@ lint: $(VENV)/installed
 coverage: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term-missing
 
-# About an hour on two idle cores; docs/performance.md is written from the results.
+# About an hour and a half on two idle cores; docs/performance.md is written from the results.
 bench: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py --json benchmarks/results/step.json
 	$(BIN)/python benchmarks/metrics.py --json benchmarks/results/metrics.json
