@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairpool.tracking.delivery import deliver
 from fairpool.tracking.spool import Spool
-from fairpool.tracking.store import StoreAwayError, check_address, is_away, open_experiment, without_password
+from fairpool.tracking.store import StoreAwayError, check_address, open_experiment, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -211,7 +211,7 @@ class SpoolingClient:
                     pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _attempt(self, spools: Mapping[str, Spool]) -> Exception | None:
-        """Send what each spool has; the first failure, of the store or of a single run, which holds up no other."""
+        """Send what each spool has; the first failure, of a store or of a single run, which holds up no other."""
         was_away, failure = self._failure is not None, None
         try:
             if self._opened is None:
@@ -220,21 +220,19 @@ class SpoolingClient:
             failure, spools = error, {}
         for run_id, spool in spools.items():
             try:
-                for sentence in deliver(spool, *self._opened, lambda: self._is_closing):  # type: ignore[misc]
+                for sentence in deliver(spool, *self._opened):  # type: ignore[misc]
                     self._tell(sentence)
             except Exception as error:  # noqa: BLE001
                 failure = failure or error
+                if self._is_closing:
+                    break
             self._mlflow_ids[run_id] = spool.run_id
-            if failure is not None and is_away(failure):  # the other runs cannot be sent either
-                break
         if failure is not None and not was_away:
             self._tell(
                 f"{_sentence(failure)} Training goes on: the evidence is kept in the output folder and is sent when "
                 "the store answers again, or by `fairpool sync`."
             )
-        if failure is not None:
-            self._opened = None  # its experiment may be another one when it is back
-        elif was_away and not (self._is_closing and any(spool.num_waiting for spool in spools.values())):
+        if failure is None and was_away:
             self._tell("the tracking store is back, and has all evidence so far.")
         return failure
 
@@ -244,7 +242,7 @@ class SpoolingClient:
 
     def _drop_ended(self) -> None:
         for run_id in list(self._ended & self._spools.keys()):
-            if self._spools[run_id].is_done:
+            if not self._spools[run_id].num_waiting:
                 self._spools.pop(run_id).close()
 
 

@@ -1,11 +1,10 @@
 """Send a run's evidence from its spool to MLflow, such that sending it twice changes nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairpool.tracking.spool import Spool
-from fairpool.tracking.store import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,9 +19,7 @@ _MOST_TEXT = 6000  # longest parameter that MLflow keeps
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}  # BAD_REQUEST can be a database in trouble
 
 
-def deliver(
-    spool: Spool, client: "MlflowClient", experiment_id: str, is_over: Callable[[], bool] = lambda: False
-) -> list[str]:
+def deliver(spool: Spool, client: "MlflowClient", experiment_id: str) -> list[str]:
     """Send what waits in the spool, in its order; what arrived is confirmed after every call.
 
     The run is found by a key in its tags, or made. A point with the same step, time and value, a parameter with the
@@ -33,7 +30,6 @@ def deliver(
         spool: of the run.
         client: of the store.
         experiment_id: of the run's experiment there.
-        is_over: asked before each call whether the rest is to wait.
     Returns:
         a sentence for each entry that MLflow refuses for good.
     Raises:
@@ -43,11 +39,9 @@ def deliver(
 
     is_known = spool.run_id is None
     refusals = []
-    while not is_over() and (waiting := spool.waiting(_MOST_ENTRIES)):
+    while waiting := spool.waiting(_MOST_ENTRIES):
         if spool.run_id is None:
             spool.set_run_id(_find_or_make(client, experiment_id, spool.about))
-        if _ends(waiting[0]):
-            _remove_doubles(client, experiment_id, spool)
         number = _equal_metrics(waiting)
         try:
             refusals += _send_or_refuse(spool, client, waiting[:number])
@@ -56,6 +50,8 @@ def deliver(
                 raise
             spool.begin_anew()
         is_known = True
+        if spool.run_id is not None and _ends(waiting[0]):
+            _remove_doubles(client, experiment_id, spool)
     return refusals
 
 
@@ -65,14 +61,13 @@ def _send_or_refuse(spool: Spool, client: "MlflowClient", entries: Sequence[Mapp
 
     try:
         _send(client, str(spool.run_id), spool.folder, entries)
-    except (MlflowException, UnicodeEncodeError) as error:  # half of a character, which no store can hold
-        if isinstance(error, MlflowException) and (error.error_code not in _REFUSALS or _is_deleted(error)):
+    except MlflowException as error:
+        if error.error_code not in _REFUSALS or _is_deleted(error):
             raise
         if len(entries) > 1:
             return [sentence for entry in entries for sentence in _send_or_refuse(spool, client, [entry])]
         spool.confirm(1, refused=True)
-        reason = (without_password(str(error)).splitlines() or [""])[0]
-        return [f"MLflow refuses {entries[0]['kind']} of a run: {reason}"]
+        return [f"MLflow refuses {entries[0]['kind']} of a run: {(str(error).splitlines() or [''])[0]}"]
     spool.confirm(len(entries))
     return []
 

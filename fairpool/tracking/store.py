@@ -22,7 +22,6 @@ __all__ = [
     "chart_paths",
     "check_address",
     "default_tracking_uri",
-    "is_away",
     "limit_waiting",
     "log_metrics",
     "log_params",
@@ -98,7 +97,7 @@ def open_experiment(tracking_uri: str, name: str) -> tuple["MlflowClient", str]:
         text = getattr(error, "strerror", None) or str(error)
         lines = text.strip().replace(tracking_uri, _shown(tracking_uri)).splitlines()
         reason = lines[0] if lines else type(error).__name__
-        kind = StoreAwayError if is_away(error) else ConnectionError
+        kind = StoreAwayError if _is_passing(error) else ConnectionError
         raise kind(f"the tracking store {_shown(tracking_uri)} cannot be opened: {reason}") from error
     if experiment.lifecycle_stage == "deleted":
         raise ConnectionError(f'the experiment "{name}" was deleted in MLflow; restore it there or use another store.')
@@ -136,7 +135,7 @@ def naming_store_failures(tracking_uri: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         lines = without_password(str(error)).strip().splitlines() or [type(error).__name__]
-        kind = StoreAwayError if is_away(error) else ConnectionError
+        kind = StoreAwayError if _is_passing(error) else ConnectionError
         raise kind(
             f"the tracking store {_shown(tracking_uri)} failed ({lines[0]}); finished runs are kept, and the same "
             "command continues."
@@ -165,17 +164,11 @@ def _batches(items: list[Any], size: int = _BATCH) -> Iterable[list[Any]]:
         yield items[start : start + size]
 
 
-def is_away(error: Exception) -> bool:
+def _is_passing(error: Exception) -> bool:
     """Whether a store may answer later: a server in trouble, or a database that is locked or has no room."""
-    from mlflow.exceptions import RestException
-
     text = str(error)
-    if isinstance(error, StoreAwayError):
-        return True
-    if isinstance(error, RestException):  # MLflow's own exceptions have the status 500 whatever they are
-        return error.get_http_status_code() >= 500
     if status := re.search(r"API request to .* error code (\d+)", text):
-        return int(status[1]) in (408, 429) or int(status[1]) >= 500
+        return int(status[1]) >= 500
     return any(words in text for words in ("API request to", "is locked", "disk is full"))
 
 
@@ -214,7 +207,7 @@ def without_password(text: str) -> str:
     ('http://server:5000/', 'postgresql://db/runs?password=&a=1')
     """
     text = re.sub(r"(?<=://)[^/\s]*@", "", text)
-    return re.sub(r"(?i)([?&]\w*(?:password|passwd|pwd|token|secret)=)[^&\s]*", r"\1", text)
+    return re.sub(r"(?i)([?&](?:password|passwd|token)=)[^&\s]*", r"\1", text)
 
 
 @contextmanager
