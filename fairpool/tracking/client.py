@@ -242,7 +242,7 @@ class SpoolingClient:
 
     def _drop_ended(self) -> None:
         for run_id in list(self._ended & self._spools.keys()):
-            if not self._spools[run_id].num_waiting:
+            if self._spools[run_id].is_done:
                 self._spools.pop(run_id).close()
 
 

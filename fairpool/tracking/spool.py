@@ -147,6 +147,12 @@ class Spool:
             self._write_state()
 
     @property
+    def is_done(self) -> bool:
+        """Whether MLflow has every entry, those in memory alone included."""
+        with self._guard:
+            return not self._waiting
+
+    @property
     def num_waiting(self) -> int:
         """Number of entries that MLflow does not have yet, without those that are held back."""
         with self._guard:

@@ -209,6 +209,7 @@ def test_the_example_of_the_page_runs_in_a_fresh_process(tmp_path):
         block for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) if "Spooling" in block
     ]
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+    sync_folder(tmp_path / "output")  # where the store took longer to make than the end waits
     assert steps_of(default_tracking_uri(tmp_path / "output"), one_run_id(tmp_path / "output", "my experiment")) == [1]
 
 
