@@ -26,6 +26,7 @@ from fairpool.commands.synthesize import synthesize
 from fairpool.commands.table import table
 from fairpool.commands.ui import ui
 from fairpool.commands.verbs import verbs
+from fairpool.errors import NAMED, text_of
 
 __all__ = ["app", "main"]
 
@@ -74,15 +75,15 @@ def main() -> None:
         status = app(standalone_mode=False) or 0
     except (typer.Abort, KeyboardInterrupt):
         status = 130
-    except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
+    except NAMED as error:
         if os.environ.get("FAIRPOOL_TRACEBACK"):
             raise
-        fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error))
+        fail(text_of(error))
     except Exception as error:
         _exit_on_click_error(error)
         raise
     if status == 130:
-        typer.echo("Interrupted; the same command continues.", err=True)
+        typer.echo(interruption.INTERRUPTED, err=True)
     sys.exit(status)
 
 

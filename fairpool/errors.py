@@ -8,7 +8,15 @@
 Everything else raises Python's own types: TypeError, ValueError, KeyError, RuntimeError.
 """
 
-__all__ = ["CheckpointError", "DataError"]
+__all__ = ["NAMED", "CheckpointError", "DataError", "text_of"]
+
+NAMED = (ValueError, RuntimeError, OSError, KeyError, TypeError)
+"""Types whose text is a sentence for the user; a command shows any other with its traceback, as a defect."""
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says; Python would show that of a KeyError in quotation marks."""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
 class DataError(ValueError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fairpool import interruption
@@ -81,7 +82,7 @@ def run_methods(
     for number, (method, seed) in enumerate(study.run_keys, start=1):
         interruption.check()
         run_dir = study.output_dir / identity / f"{method}-seed{seed}"
-        result = from_first(lambda folder=run_dir: load_result(folder))  # type: ignore[misc]
+        result = from_first(partial(load_result, run_dir))
         was_there = result is not None
         run = StudyRun(study, client, identity, fingerprint, method, seed, run_dir, tags or {})
         if result is None:

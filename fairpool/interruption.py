@@ -4,7 +4,10 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-__all__ = ["check", "install"]
+__all__ = ["INTERRUPTED", "check", "install"]
+
+INTERRUPTED = "Interrupted; the same command continues."
+"""What a command says that was told to end."""
 
 _was_told = False
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fairpool.processes import LAUNCHER, LOST, is_worker
+from fairpool.processes import LAUNCHER, LOST, check_batch_size, is_worker
 
 if TYPE_CHECKING:
     from fairpool.study import Study
@@ -29,12 +29,7 @@ def check_sharing(study: "Study", number: int) -> None:
         raise ValueError("with several processes each has a device of its own: leave out device=.")
     keys = study.bundle.keys(study.methods, study.overlays)
     for method in study.methods:
-        size = {**keys[method], **study.overrides}.get("batch_size")
-        if isinstance(size, int) and size % number:
-            raise ValueError(
-                f"batch_size is {size}, that of the whole, and cannot be shared evenly by {number} processes: choose a "
-                f"multiple of {number}."
-            )
+        check_batch_size({**keys[method], **study.overrides}.get("batch_size"), number)
     if is_worker():
         return
     import torch

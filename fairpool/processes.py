@@ -21,9 +21,13 @@ from typing import Any, NoReturn, TypeVar
 import torch
 from torch import distributed
 
+from fairpool.errors import NAMED, text_of
+from fairpool.interruption import INTERRUPTED
+
 __all__ = [
     "LAUNCHER",
     "LOST",
+    "check_batch_size",
     "from_first",
     "gathered",
     "is_first",
@@ -98,6 +102,19 @@ def wait_for_all() -> None:
         distributed.barrier(group=_control)
 
 
+def check_batch_size(size: Any, number: int) -> None:
+    """Refuse a batch size, that of the whole, which so many processes cannot share evenly; what is no number passes.
+
+    Raises:
+        ValueError: with both.
+    """
+    if isinstance(size, int) and size % number:
+        raise ValueError(
+            f"batch_size is {size}, that of the whole, and cannot be shared evenly by {number} processes: choose a "
+            f"multiple of {number}."
+        )
+
+
 def local_device() -> torch.device:
     """The GPU of this process, by its place on its machine; the CPU where there is none."""
     return torch.device("cuda", _local_rank()) if torch.cuda.is_available() else torch.device("cpu")
@@ -152,13 +169,12 @@ def _report(error: BaseException, stderr: Any) -> int:
     """Say what ended this worker; returns its status."""
     if isinstance(error, KeyboardInterrupt):
         if LAUNCHER not in os.environ and os.environ["RANK"] == "0":
-            print("Interrupted; the same command continues.", file=stderr)
+            print(INTERRUPTED, file=stderr)
         return 130
     status = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", None)
     if isinstance(status, int):  # of sys.exit and of typer: all is said
         return status
-    is_named = isinstance(error, ValueError | RuntimeError | OSError | KeyError | TypeError)
-    if os.environ.get("FAIRPOOL_TRACEBACK") or not is_named:
+    if os.environ.get("FAIRPOOL_TRACEBACK") or not isinstance(error, NAMED):
         traceback.print_exception(error, file=stderr)
     is_lost = _is_loss_of_another(error)
     sentence = f"{LOST} ({_sentence(error)})" if is_lost else _sentence(error)
@@ -176,8 +192,7 @@ def _report(error: BaseException, stderr: Any) -> int:
 def _sentence(error: BaseException) -> str:
     from fairpool.tracking import without_password
 
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return without_password(" ".join(text.split())) or type(error).__name__
+    return without_password(" ".join(text_of(error).split())) or type(error).__name__
 
 
 def _is_loss_of_another(error: BaseException | None) -> bool:

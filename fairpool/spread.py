@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from fairpool.losses.binding import all_reduced_at_once
 from fairpool.processes import is_first, local_device, rank, world_size
 
 if TYPE_CHECKING:
@@ -82,12 +83,11 @@ def average_buffers(network: nn.Module) -> None:
     Of a batch norm that saw equal shares the mean is then that of the joined batches; the variance lacks the part
     between the shares.
     """
-    if world_size() == 1:
+    buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    if world_size() == 1 or not buffers:
         return
-    for buffer in network.buffers():
-        if buffer.is_floating_point():
-            torch.distributed.all_reduce(buffer)
-            buffer /= world_size()
+    for buffer, total in zip(buffers, all_reduced_at_once(*buffers), strict=True):
+        buffer.copy_(total / world_size())
 
 
 def keep_together(trainer: Any, network: nn.Module, seed: int) -> None:

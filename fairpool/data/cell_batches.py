@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from fairpool import processes
 from fairpool.data.cell_plan import Integers, plan_epoch, shape_epoch
 from fairpool.data.checks import list_rows
 from fairpool.data.ids import as_integer
@@ -259,8 +260,7 @@ def _replicas(num_replicas: int | None, rank: int | None) -> tuple[int, int]:
     if (num_replicas is None) != (rank is None):
         raise ValueError("give num_replicas and rank together, or neither.")
     if num_replicas is None or rank is None:
-        is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        return (torch.distributed.get_world_size(), torch.distributed.get_rank()) if is_distributed else (1, 0)
+        return processes.world_size(), processes.rank()
     _check_whole("num_replicas", num_replicas, 1)
     _check_whole("rank", rank, 0)
     if rank >= num_replicas:

@@ -9,7 +9,7 @@ import torch
 from monai.data.utils import set_rnd
 from torch.utils.data import BatchSampler, DataLoader, Sampler, Subset
 
-from fairpool.processes import rank, world_size
+from fairpool.processes import check_batch_size, rank, world_size
 
 __all__ = ["BatchShares", "share_of_batches", "share_of_items"]
 
@@ -36,12 +36,7 @@ class BatchShares(Sampler[list[int]]):
     def __init__(self, batches: Iterable[list[int]], num_replicas: int, rank: int) -> None:
         self.batches, self.num_replicas, self.rank = batches, num_replicas, rank
         self.sampler = getattr(batches, "sampler", batches)  # where its generator is looked for
-        size = getattr(batches, "batch_size", None)
-        if isinstance(size, int) and size % num_replicas:
-            raise ValueError(
-                f"batch_size is {size}, that of the whole, and cannot be shared evenly by {num_replicas} processes: "
-                f"choose a multiple of {num_replicas}."
-            )
+        check_batch_size(getattr(batches, "batch_size", None), num_replicas)
         self._length = len(batches)  # type: ignore[arg-type]
         if isinstance(batches, BatchSampler) and not batches.drop_last:
             rest = len(batches.sampler) % batches.batch_size  # type: ignore[arg-type]

@@ -8,8 +8,9 @@ import torch.nn.functional as F  # noqa: N812  (the field's own abbreviation)
 from torch import Tensor, nn
 
 from fairpool.constraints import Constraint, DemographicParity, EqualizedOdds, EqualOpportunity, PredictiveEquality
-from fairpool.losses.binding import GroupLoss, Groups, all_reduced, no_sample_sentence, num_processes
+from fairpool.losses.binding import GroupLoss, Groups, all_reduced, no_sample_sentence
 from fairpool.losses.surrogates import canonical, members_of_classes, probabilities
+from fairpool.processes import world_size
 
 __all__ = ["AdversarialLoss", "Adversary"]
 
@@ -143,9 +144,9 @@ class AdversarialLoss(GroupLoss):
     def update_multipliers(self, found_inf: Tensor | None = None, iteration: int = 0) -> None:
         """Move the adversary by its own gradient, once after the network's step; without host synchronisation."""
         gradients = [parameter.grad for parameter in self.adversary.parameters() if parameter.grad is not None]
-        if num_processes() > 1:
+        if world_size() > 1:
             for gradient in gradients:
-                gradient.copy_(all_reduced(gradient) / num_processes())
+                gradient.copy_(all_reduced(gradient) / world_size())
         total = all_reduced(self._window_loss) + sum(gradient.sum() for gradient in gradients)
         is_moving = self.end_window(found_inf, iteration, total)
         self._optimizer.found_inf = (~is_moving).float()  # type: ignore[attr-defined]
@@ -197,7 +198,7 @@ class AdversarialLoss(GroupLoss):
 
     def _join_processes(self) -> None:
         """Let every process begin with the first one's adversary."""
-        if not self._is_joined and num_processes() > 1:
+        if not self._is_joined and world_size() > 1:
             for parameter in self.adversary.parameters():
                 torch.distributed.broadcast(parameter.data, 0)
         self._is_joined = True

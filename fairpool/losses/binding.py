@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fairpool.losses.first_batch import check_first_batch
 from fairpool.losses.group_ids import as_group_ids, attributes_of
 from fairpool.losses.surrogates import as_plain
+from fairpool.processes import world_size
 
 __all__ = [
     "GroupLoss",
@@ -18,7 +19,6 @@ __all__ = [
     "all_reduced_at_once",
     "joined_mean",
     "no_sample_sentence",
-    "num_processes",
 ]
 
 Groups = Tensor | tuple[Tensor, ...]
@@ -105,7 +105,10 @@ class GroupLoss(nn.Module):
         return logits, labels, each
 
     def record(self, loss: Tensor) -> Tensor:
-        """Remember the value in training, so that a loss that is not finite is found without waiting; returns it."""
+        """Remember the value in training, so that a loss that is not finite is found without waiting; returns it.
+
+        Of several processes each records the value of the joined batch; one that does not must reduce its window.
+        """
         if self._is_recording():
             # In place, here and elsewhere: an assignment to a module's buffer costs more than the sum.
             self._window_loss.add_(loss.detach())
@@ -139,7 +142,7 @@ class GroupLoss(nn.Module):
             found_inf: a fused optimizer's flag that its step moved nothing (scalar, non-zero: skipped).
             iteration: what to remember as the place of a first non-finite loss.
         """
-        self.end_window(found_inf, iteration, all_reduced(self._window_loss))
+        self.end_window(found_inf, iteration, self._window_loss)
         self.discard_window()
 
     def discard_window(self) -> None:
@@ -165,15 +168,9 @@ def no_sample_sentence(events: Sequence[str]) -> str:
     )
 
 
-def num_processes() -> int:
-    """Number of processes that train together."""
-    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if is_distributed else 1
-
-
 def all_reduced(sums: Tensor) -> Tensor:
     """The sum over all processes of a process group, or the tensor itself in a single process."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return sums
     joined = sums.to("cuda" if torch.distributed.get_backend() == "nccl" else sums.device, copy=True)
     torch.distributed.all_reduce(joined)
@@ -182,7 +179,7 @@ def all_reduced(sums: Tensor) -> Tensor:
 
 def all_reduced_at_once(*sums: Tensor) -> tuple[Tensor, ...]:
     """`all_reduced` of several tensors of one dtype and device, in one message."""
-    if num_processes() == 1:
+    if world_size() == 1:
         return sums
     joined = all_reduced(torch.cat([part.flatten() for part in sums])).split([part.numel() for part in sums])
     return tuple(found.view_as(part) for found, part in zip(joined, sums, strict=True))
@@ -197,9 +194,9 @@ def joined_mean(mean: Tensor, size: int) -> Tensor:
         mean: scalar.
         size: number of samples behind it.
     """
-    if num_processes() == 1:
+    if world_size() == 1:
         return mean
     count = mean.new_full((), float(size))
     total, samples = all_reduced_at_once(mean.detach() * count, count)
-    local = num_processes() * count / samples * mean
+    local = world_size() * count / samples * mean
     return local + (total / samples - local).detach()

@@ -15,10 +15,10 @@ from fairpool.constraints import Constraint
 from fairpool.losses.binding import (
     GroupLoss,
     Groups,
+    all_reduced,
     all_reduced_at_once,
     joined_mean,
     no_sample_sentence,
-    num_processes,
 )
 from fairpool.losses.known_counts import cell_weights, check_rows, checked_table, event_scale, weighted_mean
 from fairpool.losses.samples import dot, terms_of, with_moving_weights
@@ -34,6 +34,7 @@ from fairpool.losses.surrogates import (
     probabilities,
     surrogate_errors,
 )
+from fairpool.processes import world_size
 from fairpool.rates import cell_sums, event_mean_weights, gaps_among, is_comparable, presence
 
 __all__ = ["FairALMLoss"]
@@ -269,8 +270,8 @@ class FairALMLoss(GroupLoss):
         the linear penalty, ``lam + eta * gap`` for the quadratic one, because the gap is linear in the means.
         """
         # An evaluation, which one process may do alone, must not wait for the others.
-        world_size, local_base = num_processes() if self._is_recording() else 1, base
-        if world_size > 1:
+        number, local_base = world_size() if self._is_recording() else 1, base
+        if number > 1:
             size = base.new_full((), float(len(attributes[0])))
             counts_and_sums, total, joined_size = all_reduced_at_once(counts_and_sums, base.detach() * size, size)
             base, local_base = total / joined_size, base * size / joined_size
@@ -290,11 +291,11 @@ class FairALMLoss(GroupLoss):
             if weights.requires_grad:
                 rates = with_moving_weights(rates, weights, (sums / counts.clamp(min=1))[rows], groups)
             local = local + dot(coefficients[rows], groups, rates, is_bounded=self._is_bounded)
-        if world_size == 1 and self.penalty == "linear":
+        if number == 1 and self.penalty == "linear":
             return local
         # The gradient is that of the force; the value is that of the joined batch. Gradients are averaged over the
         # processes, so each is scaled up.
-        local = world_size * local
+        local = number * local
         value = base + torch.where(per_sample > 0, average_force * per_sample * sums, 0).sum()
         return local + (value - local).detach()
 
@@ -355,11 +356,10 @@ class FairALMLoss(GroupLoss):
             found_inf: a fused optimizer's flag that its step moved nothing (scalar, non-zero: skipped).
             iteration: what to remember as the place of a first non-finite loss.
         """
-        window, loss = all_reduced_at_once(self._window, self._window_loss)
-        counts, sums = window.unbind()
+        counts, sums = all_reduced(self._window).unbind()
         present, num_present = presence(counts)
         gaps = gaps_among(self._rates(counts, sums), present, num_present)
-        is_moving = self.end_window(found_inf, iteration, loss + gaps.sum())
+        is_moving = self.end_window(found_inf, iteration, self._window_loss + gaps.sum())
         gaps = torch.where(is_moving, gaps, 0)
         if self.dual_step is None:
             self.multipliers.addcmul_(self.eta, gaps)

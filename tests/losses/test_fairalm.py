@@ -854,7 +854,7 @@ def test_an_evaluation_by_one_process_alone_waits_for_nobody(tmp_path):
     logits, labels, groups = draw(12, 3)
     loss = pair(EqualOpportunity(), 3)[0].eval()
     expected = loss(logits, labels, groups)
-    with unittest.mock.patch("fairpool.losses.fairalm.num_processes", return_value=2):
+    with unittest.mock.patch("fairpool.losses.fairalm.world_size", return_value=2):
         assert torch.equal(loss(logits, labels, groups), expected)
 
 
