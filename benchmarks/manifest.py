@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
+from pydicom.uid import UID
 from written_results import Row, write_results
 
 from fairpool.data.pseudonyms import Pseudonyms
@@ -30,12 +31,14 @@ LIMIT = 200_000_000
 
 def write_files(folder: Path, number: int, size: int) -> None:
     """Files that differ in patient, study, site, vendor and pixels."""
-    dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    example = get_testdata_file("CT_small.dcm", download=False)
+    assert isinstance(example, str), "a part of pydicom"
+    dataset = pydicom.dcmread(example)
     dataset.Rows = dataset.Columns = size
     noise = np.random.default_rng(0).integers(0, 2000, (size, size), dtype=np.int16)
     for index in range(number):
         dataset.PatientID, dataset.StudyInstanceUID = f"P{index // 8:05d}", f"1.2.3.{index // 4}"
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.4.{index}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.4.{index}")
         dataset.InstitutionName, dataset.Manufacturer = f"Hospital {index % 5}", ("GE", "SIEMENS", "Philips")[index % 3]
         dataset.PixelData = np.roll(noise, index).tobytes()
         path = folder / f"series{index % 40:02d}" / f"IM{index:05d}"

@@ -24,6 +24,7 @@ from urllib.request import urlopen
 
 from written_results import Row, write_results
 
+from fairpool import interruption
 from fairpool.commands.outcome import quieten
 from fairpool.commands.study_data import overlays_and_places, study_of, with_synthetic_data
 from fairpool.experiment import run_study
@@ -79,6 +80,12 @@ class Server:
         self._thread.join()
         self.wait()
 
+    def end(self) -> None:
+        """Kill it for good."""
+        self._is_ending.set()
+        self._thread.join()
+        self.kill()
+
     def _restart_always(self) -> None:
         while not self._is_ending.wait(self.seconds):
             self.kill()
@@ -130,6 +137,7 @@ def points(uri: str, epochs: int) -> dict[str, str | int]:
 
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("tuberculosis")
+    assert experiment is not None, "the study makes it"
     (run,) = client.search_runs([experiment.experiment_id], "tags.\"fairpool.kind\" = 'run'")
     always = ("train/loss", "val/error", "val/balanced_error", "eta")
     steps = {name: [point.step for point in client.get_metric_history(run.info.run_id, name)] for name in always}
@@ -155,11 +163,14 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="configuration values, KEY=VALUE")
     parser.add_argument("--json", help="write the results here")
     options = parser.parse_args()
+    if options.json and options.set:
+        parser.error("--json is for the settings as they are; leave --set out, or --json.")
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "5"
     quieten()
+    interruption.install()  # ended by a signal, it leaves no server behind
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as at_exit:
         server = Server(Path(folder), options.restart)
-        at_exit.callback(server.kill)
+        at_exit.callback(server.end)
         server.wait()
         overlays, places = overlays_and_places(None, None, None, {})
         study, _ = study_of(
@@ -176,7 +187,7 @@ def main() -> None:
             trust_config=False,
         )
         watcher = Watcher()
-        study = with_synthetic_data(study, watcher)  # type: ignore[arg-type]  (draws as to a terminal)
+        study = with_synthetic_data(study, watcher)  # type: ignore[arg-type]  # it draws as to a terminal
         begin = time.monotonic()
         run_study(study, watcher)
         seconds = time.monotonic() - begin
@@ -185,7 +196,7 @@ def main() -> None:
 
         sent = sync_folder(Path(folder) / "out", server.uri)
         arrived = points(server.uri, options.epochs)
-    quarter, last = watcher.rows[len(watcher.rows) // 4 - 1], watcher.rows[-1]
+    quarter, last = watcher.rows[max(len(watcher.rows) // 4, 1) - 1], watcher.rows[-1]
     summary: Row = {
         "seconds": round(seconds),
         "restarts": server.restarts,

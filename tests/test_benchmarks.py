@@ -138,6 +138,42 @@ def test_the_page_holds_a_figure_for_each_contender_and_column(tmp_path):
     assert "| fairpool, K=2 | 100 |" in lines
 
 
+def test_the_page_tells_how_long_a_scan_of_files_takes(tmp_path):
+    import performance_page
+
+    rows = [{"contender": "two processes", "median_s": 5.378, "fastest_s": 5.32, "slowest_s": 7.066, "ms_a_file": 0.54}]
+    content = {"machine": "M", "versions": {"pydicom": "9"}, "command": "python x.py", "conditions": "c", "rows": rows}
+    (tmp_path / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    lines = performance_page.make_page(tmp_path).splitlines()
+    assert "| two processes | 5.38 s | 5.32 to 7.07 |" in lines
+    assert "    python x.py --json benchmarks/results/manifest.json" in lines
+
+
+def test_the_page_tells_what_a_soak_held_and_lost(tmp_path):
+    import performance_page
+
+    summary = {
+        "seconds": 4321,
+        "restarts": 20,
+        "growth_percent": 1.14,
+        "fewest_descriptors": 8,
+        "most_descriptors": 11,
+        "entries_sent_at_the_end": 0,
+        "status": "FINISHED",
+        "metrics": 44,
+        "metrics_of_each_epoch": 4,
+        "metrics_with_a_gap": 1,
+        "metrics_with_a_double": 2,
+    }
+    rows = [{"epoch": 150, "resident_mib": 898.75, "descriptors": 9, "threads": 3}, summary]
+    content = {"machine": "M", "versions": {"mlflow": "9"}, "command": "python x.py", "conditions": "c", "rows": rows}
+    (tmp_path / "soak.json").write_text(json.dumps(content), encoding="utf-8")
+    text = performance_page.make_page(tmp_path)
+    assert "| 150 | 899 | 9 |" in text.splitlines()
+    assert "grew by 1.1 %; 8 to 11 descriptors were open. In 4,321 s the server was killed 20 times." in text
+    assert "Of the 4 metrics of every epoch 1 lack a point, of all 44 metrics 2 have one twice." in text
+
+
 def test_the_committed_page_is_that_of_the_committed_results():
     import performance_page
 

@@ -1,4 +1,4 @@
-"""The benchmarks of the metrics, the images and the manifest run, small, and write what the performance page reads."""
+"""The benchmarks of metrics, images, manifests and a long training run, small, and write what the page reads."""
 
 import json
 import subprocess
@@ -11,12 +11,16 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def run(tmp_path, name, *arguments):
+    return measure(tmp_path, name, "--rounds", "1", *arguments, limit=120)
+
+
+def measure(tmp_path, name, *arguments, limit):
     file = tmp_path / "results.json"
-    command = [sys.executable, str(BENCHMARKS / name), "--rounds", "1", *arguments, "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    command = [sys.executable, str(BENCHMARKS / name), *arguments, "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
     assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text(encoding="utf-8"))
-    assert {"machine", "versions", "command", "rows"} <= set(found)
+    assert {"machine", "versions", "command", "conditions", "rows"} <= set(found)
     assert str(tmp_path) not in file.read_text(encoding="utf-8")
     assert f"python benchmarks/{name} " in found["command"]
     return found["rows"]
@@ -50,3 +54,23 @@ def test_files_are_scanned_in_each_way(tmp_path):
     rows = run(tmp_path, "manifest.py", "--files", "8")
     assert len(rows) == 8
     assert all(0 < row["fastest_s"] <= row["median_s"] <= row["slowest_s"] for row in rows)
+
+
+@pytest.mark.slow
+def test_a_soak_counts_what_it_held_and_what_arrived(tmp_path):
+    *epochs, summary = measure(tmp_path, "soak.py", "--epochs", "2", "--restart", "600", limit=300)
+    assert [row["epoch"] for row in epochs] == [1, 2]
+    assert all(row["resident_mib"] > 100 for row in epochs)
+    assert summary["fewest_descriptors"] == min(row["descriptors"] for row in epochs)
+    assert summary["most_descriptors"] == max(row["descriptors"] for row in epochs)
+    assert (summary["restarts"], summary["status"], summary["metrics_of_each_epoch"]) == (0, "FINISHED", 4)
+    assert (summary["metrics_with_a_gap"], summary["metrics_with_a_double"]) == (0, 0)
+    assert summary["metrics"] > 4
+
+
+def test_a_soak_with_other_settings_writes_no_results(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "soak.py"), "--set", "x=1", "--json", str(tmp_path / "soak.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert "leave --set out, or --json" in done.stderr
+    assert not list(tmp_path.iterdir())

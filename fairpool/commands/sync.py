@@ -26,5 +26,7 @@ def sync(
         typer.echo(f"note: {sentence}", err=True)
     if done.runs:
         typer.echo(f"sent {done.entries} entries of {done.runs} run{'s' if done.runs > 1 else ''}.")
-    else:
+    if done.failure is not None:
+        raise done.failure
+    if not done.runs:
         typer.echo("nothing was waiting: the store has all evidence.")

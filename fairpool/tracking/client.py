@@ -214,25 +214,25 @@ class SpoolingClient:
         """Send what each spool has; the first failure, of a store or of a single run, which holds up no other."""
         was_away, failure = self._failure is not None, None
         try:
-            if self._opened is None:
-                self._opened = open_experiment(self.tracking_uri, self.experiment)
-        except Exception as error:  # noqa: BLE001  (whatever a store raises, training goes on)
-            failure, spools = error, {}
-        for run_id, spool in spools.items():
-            try:
-                for sentence in deliver(spool, *self._opened):  # type: ignore[misc]
-                    self._tell(sentence)
-            except Exception as error:  # noqa: BLE001
-                failure = failure or error
-                if self._is_closing:
-                    break
-            self._mlflow_ids[run_id] = spool.run_id
+            opened = self._opened = self._opened or open_experiment(self.tracking_uri, self.experiment)
+            for run_id, spool in spools.items():
+                try:
+                    for sentence in deliver(spool, *opened, is_over=lambda: self._is_closing):
+                        self._tell(sentence)
+                except Exception as error:  # noqa: BLE001  (whatever a store raises, training goes on)
+                    failure, self._opened = failure or error, None
+                    opened = self._opened = open_experiment(self.tracking_uri, self.experiment)  # if it still answers
+                finally:
+                    self._mlflow_ids[run_id] = spool.run_id
+        except Exception as error:  # noqa: BLE001  (the store is away: no other run can be sent)
+            failure = failure or error
         if failure is not None and not was_away:
             self._tell(
                 f"{_sentence(failure)} Training goes on: the evidence is kept in the output folder and is sent when "
                 "the store answers again, or by `fairpool sync`."
             )
-        if failure is None and was_away:
+        is_cut_off = self._is_closing and any(spool.num_waiting for spool in spools.values())
+        if failure is None and was_away and not is_cut_off:
             self._tell("the tracking store is back, and has all evidence so far.")
         return failure
 

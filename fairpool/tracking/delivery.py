@@ -1,10 +1,11 @@
 """Send a run's evidence from its spool to MLflow, such that sending it twice changes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairpool.tracking.spool import Spool
+from fairpool.tracking.store import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,7 +20,9 @@ _MOST_TEXT = 6000  # longest parameter that MLflow keeps
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}  # BAD_REQUEST can be a database in trouble
 
 
-def deliver(spool: Spool, client: "MlflowClient", experiment_id: str) -> list[str]:
+def deliver(
+    spool: Spool, client: "MlflowClient", experiment_id: str, is_over: Callable[[], bool] = lambda: False
+) -> list[str]:
     """Send what waits in the spool, in its order; what arrived is confirmed after every call.
 
     The run is found by a key in its tags, or made. A point with the same step, time and value, a parameter with the
@@ -30,6 +33,7 @@ def deliver(spool: Spool, client: "MlflowClient", experiment_id: str) -> list[st
         spool: of the run.
         client: of the store.
         experiment_id: of the run's experiment there.
+        is_over: asked before each call whether the rest is to wait.
     Returns:
         a sentence for each entry that MLflow refuses for good.
     Raises:
@@ -39,9 +43,11 @@ def deliver(spool: Spool, client: "MlflowClient", experiment_id: str) -> list[st
 
     is_known = spool.run_id is None
     refusals = []
-    while waiting := spool.waiting(_MOST_ENTRIES):
+    while not is_over() and (waiting := spool.waiting(_MOST_ENTRIES)):
         if spool.run_id is None:
             spool.set_run_id(_find_or_make(client, experiment_id, spool.about))
+        if _ends(waiting[0]):
+            _remove_doubles(client, experiment_id, spool)
         number = _equal_metrics(waiting)
         try:
             refusals += _send_or_refuse(spool, client, waiting[:number])
@@ -50,8 +56,6 @@ def deliver(spool: Spool, client: "MlflowClient", experiment_id: str) -> list[st
                 raise
             spool.begin_anew()
         is_known = True
-        if spool.run_id is not None and _ends(waiting[0]):
-            _remove_doubles(client, experiment_id, spool)
     return refusals
 
 
@@ -61,20 +65,24 @@ def _send_or_refuse(spool: Spool, client: "MlflowClient", entries: Sequence[Mapp
 
     try:
         _send(client, str(spool.run_id), spool.folder, entries)
-    except MlflowException as error:
-        if error.error_code not in _REFUSALS or _is_deleted(error):
+    except (MlflowException, UnicodeEncodeError) as error:
+        if not _is_refusal(error):
             raise
         if len(entries) > 1:
             return [sentence for entry in entries for sentence in _send_or_refuse(spool, client, [entry])]
         spool.confirm(1, refused=True)
-        return [f"MLflow refuses {entries[0]['kind']} of a run: {(str(error).splitlines() or [''])[0]}"]
+        reason = (without_password(str(error)).splitlines() or [""])[0]
+        return [f"MLflow refuses {entries[0]['kind']} of a run: {reason}"]
     spool.confirm(len(entries))
     return []
 
 
-def _is_deleted(error: Exception) -> bool:
-    """Whether the run, not the entry, is the trouble: it may be restored."""
-    return "'active' state" in str(error)
+def _is_refusal(error: Exception) -> bool:
+    """Whether the store will never take the entry."""
+    if "surrogates not allowed" in str(error):  # half of a character
+        return True
+    is_deleted = "'active' state" in str(error)  # the run, which may be restored
+    return getattr(error, "error_code", "") in _REFUSALS and not is_deleted
 
 
 def _ends(entry: Mapping[str, Any]) -> bool:

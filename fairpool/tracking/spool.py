@@ -17,10 +17,19 @@ from fairpool.whole_file import keep_names, write_json
 
 __all__ = ["SPOOL_NAME", "Spool"]
 
-_PATIENCE = 10.0  # seconds
-
 SPOOL_NAME = "tracking.jsonl"
 """The spool's file in a run's folder; ``tracking-sent.json`` beside it says how much of it MLflow has."""
+
+_PATIENCE = 10.0  # seconds
+_CONTENT = {  # what an entry must have
+    "run": {"key", "time"},
+    "params": {"values"},
+    "tags": {"values"},
+    "metrics": {"step", "time", "values"},
+    "text": {"name", "text"},
+    "file": {"path"},
+    "status": {"status", "time"},
+}
 
 
 class Spool:
@@ -41,7 +50,7 @@ class Spool:
         holds_back: whether lines that are in memory alone are not offered: sent, then lost, they would come twice.
     Raises:
         ConnectionError: another process has it open.
-        FileNotFoundError: there is none, and ``about`` was not given.
+        FileNotFoundError: there is none, or its first line is damaged, and ``about`` was not given.
     """
 
     holds_back = True
@@ -68,6 +77,9 @@ class Spool:
             entries, self._size = [], 0
         elif self._file.is_file():
             os.truncate(self._file, self._size)
+        if not entries and about is None:
+            self._lock.release()
+            raise FileNotFoundError(f'the folder "{self.folder.name}" holds no evidence of a run that can be read.')
         self.sent, self.refused, self.run_id, store = _read_state(self._state_file, len(entries))
         if not entries:
             entries = [{"kind": "run", "key": uuid.uuid4().hex, "time": _now(), **(about or {})}]
@@ -155,8 +167,8 @@ class Spool:
     @property
     def num_waiting(self) -> int:
         """Number of entries that MLflow does not have yet, without those that are held back."""
-        with self._guard:
-            return len(self._waiting) - (len(self._unwritten) if self.holds_back else 0)
+        with self._guard:  # some of the unwritten ones may have been sent
+            return max(len(self._waiting) - (len(self._unwritten) if self.holds_back else 0), 0)
 
     def close(self) -> None:
         """Let other processes have it."""
@@ -184,6 +196,7 @@ class Spool:
         self._unwritten.clear()
         if is_new:
             keep_names(self.folder)
+            keep_names(self.folder.parent)
 
     def _write_state(self) -> None:
         # Entries that are in memory alone are not counted: they would be taken for sent after a crash.
@@ -215,10 +228,16 @@ def _read(file: Path) -> tuple[list[dict[str, Any]], int]:
         found: dict[str, Any] = {"kind": "damaged"}
         with suppress(ValueError, RecursionError):
             entry = json.loads(line)
-            if isinstance(entry, dict) and isinstance(entry.get("values", {}), dict) and "kind" in entry:
-                found = entry
+            found = entry if _is_whole(entry) else found
         entries.append(found)
     return entries, size
+
+
+def _is_whole(entry: Any) -> bool:
+    """Whether it has what its kind needs; a kind of a later version needs nothing."""
+    if not isinstance(entry, dict) or "kind" not in entry or not isinstance(entry.get("values", {}), dict):
+        return False
+    return _CONTENT.get(str(entry["kind"]), set()) <= entry.keys()
 
 
 def _read_state(file: Path, num_entries: int) -> tuple[int, int, str | None, str | None]:

@@ -181,14 +181,14 @@ def _check_server(tracking_uri: str) -> None:
         if error.code < 500:
             return  # it answers; MLflow has the password that a proxy may ask for
         raise StoreAwayError(
-            f"the tracking server {_shown(tracking_uri)} answers with the status {error.code}. Mend it, correct "
-            "--tracking-uri, or leave it out to use the sqlite store beside the output."
+            f"the tracking server {_shown(tracking_uri)} answers with the status {error.code}. Mend it, or name "
+            "another store with --tracking-uri."
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise StoreAwayError(
-            f"the tracking server {_shown(tracking_uri)} does not answer ({reason}). Start it, correct --tracking-uri, "
-            "or leave it out to use the sqlite store beside the output."
+            f"the tracking server {_shown(tracking_uri)} does not answer ({reason}). Start it, or name another store "
+            "with --tracking-uri."
         ) from None
 
 
@@ -207,7 +207,7 @@ def without_password(text: str) -> str:
     ('http://server:5000/', 'postgresql://db/runs?password=&a=1')
     """
     text = re.sub(r"(?<=://)[^/\s]*@", "", text)
-    return re.sub(r"(?i)([?&](?:password|passwd|token)=)[^&\s]*", r"\1", text)
+    return re.sub(r"(?i)([?&]\w*(?:password|passwd|pwd|token|secret)=)[^&\s]*", r"\1", text)
 
 
 @contextmanager

@@ -118,6 +118,25 @@ def test_a_damaged_line_that_was_sent_hides_none_that_waits(tmp_path):
     assert [entry.get("step") for entry in reopened(tmp_path)] == [2, 3]
 
 
+def test_an_entry_without_what_its_kind_needs_is_a_damaged_one(tmp_path):
+    spool = Spool(tmp_path, ABOUT)
+    spool.add("metrics", step=1, values={"a": 1})
+    spool.add("status", status="FINISHED")
+    spool.close()
+    file = tmp_path / SPOOL_NAME
+    file.write_bytes(file.read_bytes().replace(b'"values"', b'"valuez"').replace(b'"status":', b'"statuz":'))
+    assert [entry["kind"] for entry in reopened(tmp_path)] == ["run", "damaged", "damaged"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\n{}\n"])
+def test_evidence_whose_beginning_is_lost_is_named(tmp_path, content):
+    (tmp_path / SPOOL_NAME).write_bytes(content)
+    for _ in range(2):  # its lock is free again
+        with pytest.raises(FileNotFoundError, match=f'the folder "{tmp_path.name}" holds no evidence of a run'):
+            Spool(tmp_path)
+        (tmp_path / SPOOL_NAME).touch()
+
+
 def test_another_store_takes_all_of_it(tmp_path):
     spool = Spool(tmp_path, ABOUT)
     spool.add("metrics", step=1, values={"a": 1.0})
@@ -206,6 +225,18 @@ spool.add("metrics", step=20, values={"val/error": 20})
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert [entry["step"] for entry in reopened(tmp_path)[1:]] == list(range(21))
+
+
+def test_what_was_sent_from_memory_does_not_wait(tmp_path):
+    (tmp_path / SPOOL_NAME).symlink_to("/dev/full")
+    spool = Spool(tmp_path, ABOUT)
+    spool.add("metrics", step=1, values={"a": 1.0})
+    spool.holds_back = False
+    spool.confirm(2)
+    spool.holds_back = True
+    assert spool.num_waiting == 0
+    assert spool.waiting(9) == []
+    spool.close()
 
 
 def test_a_disk_that_became_read_only_stops_no_training(tmp_path, monkeypatch):

@@ -126,6 +126,9 @@ def test_a_server_that_is_no_mlflow_is_a_sentence_without_the_password():
         ("postgresql+psycopg2://me@db/mlflow", "postgresql+psycopg2://db/mlflow"),
         ("sqlite:////data/me@home/runs.db", "sqlite:////data/me@home/runs.db"),
         ("mail a@b.org", "mail a@b.org"),
+        ("postgresql://db/runs?user=me&Password=secret&a=1", "postgresql://db/runs?user=me&Password=&a=1"),
+        ("https://host/x?access_token=secret", "https://host/x?access_token="),
+        ("mysql://db/runs?passwd=secret, again", "mysql://db/runs?passwd= again"),
     ],
 )
 def test_user_and_password_are_taken_out_of_an_address(text, shown):
@@ -193,6 +196,42 @@ def test_a_server_that_answers_with_a_status_is_there_or_in_trouble(status, is_a
         def do_GET(self):
             self.send_response(status)
             self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(ConnectionError) as caught:
+            open_experiment(f"http://127.0.0.1:{server.server_port}", "e")
+    finally:
+        server.shutdown()
+    assert isinstance(caught.value, StoreAwayError) == is_away
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "is_away"),
+    [
+        (503, b'{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "no connection to the database"}', True),
+        (500, b'{"error_code": "INTERNAL_ERROR", "message": "trouble"}', True),
+        (502, b"<html>bad gateway</html>", True),
+        (429, b"slow down", True),
+        (403, b'{"error_code": "PERMISSION_DENIED", "message": "not you"}', False),
+        (403, b"forbidden", False),
+    ],
+)
+def test_a_server_whose_database_is_away_is_away_itself(status, answer, is_away, monkeypatch):
+    """Its own page of health does not look at the database."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = b"OK" if self.path == "/health" else answer
+            self.send_response(200 if self.path == "/health" else status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
         def log_message(self, *_):
             pass
