@@ -1,9 +1,13 @@
 """Run a study: every method and seed that is not there yet as a flat MLflow run, then one summary over all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from fairpool import interruption
 from fairpool.constraints import CONSTRAINTS
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RunResult", "Study", "StudyObserver", "prepare_data", "run_methods", "run_study", "without_excluded"]
 
+_PATIENCE = 10.0  # seconds
+
 
 def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], str]:
     """Run what is not there yet, then write the summary; the same call again continues an interrupted study.
@@ -30,7 +36,7 @@ def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], s
         DataError: the data cannot be used; nothing was trained.
         ConnectionError: the tracking store cannot be used, and nothing was trained; one that is away, or goes away, is
             waited for by the evidence, not by the training.
-        RuntimeError: a run failed; the finished runs are kept.
+        RuntimeError: a run failed, and the finished runs are kept; or another process is at work on the study.
     """
     from fairpool.summary import write_summary
     from fairpool.tracking import SpoolingClient
@@ -39,14 +45,38 @@ def run_study(study: Study, observer: StudyObserver) -> tuple[list[RunResult], s
     own = SpoolingClient(study.tracking_uri, study.experiment, observer.note) if is_first() else SilentClient()
     with own as client:
         study, fingerprint, notes = from_first(lambda: _prepared(study, client, observer))
-        results = run_methods(study, client, fingerprint, observer)
-        if not is_first():
-            return results, ""
-        everything = finished_runs_of_study(results)
-        summary_id = write_summary(client, study, study.identity(fingerprint), everything, notes)
+        with _alone(study.output_dir / study.identity(fingerprint)):
+            results = run_methods(study, client, fingerprint, observer)
+            if not is_first():
+                return results, ""
+            everything = finished_runs_of_study(results)
+            summary_id = write_summary(client, study, study.identity(fingerprint), everything, notes)
         if waiting := client.close():
-            observer.note(f"{waiting} entries of evidence wait in the output folder: `fairpool sync` sends them later.")
+            observer.note(
+                f"{waiting} entries of evidence wait in the output folder: `fairpool sync --output "
+                f"{study.output_dir}` sends them later."
+            )
         return results, client.mlflow_run_id(summary_id) or ""
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the study for the first process; the system lets go of it however that process ends.
+
+    Raises:
+        RuntimeError: another command has it; one that was killed is given some seconds to end its workers.
+    """
+    if not is_first():
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "study.lock", timeout=_PATIENCE):
+            yield
+    except Timeout:
+        raise RuntimeError(
+            f'another command trains this study in "{folder.parent}": wait for its end, or stop it.'
+        ) from None
 
 
 def _prepared(study: Study, client: "SpoolingClient", observer: StudyObserver) -> tuple[Study, str, list[str]]:
@@ -82,7 +112,7 @@ def run_methods(
     for number, (method, seed) in enumerate(study.run_keys, start=1):
         interruption.check()
         run_dir = study.output_dir / identity / f"{method}-seed{seed}"
-        result = from_first(partial(load_result, run_dir))
+        result = from_first(partial(_finished, run_dir, observer))
         was_there = result is not None
         run = StudyRun(study, client, identity, fingerprint, method, seed, run_dir, tags or {})
         if result is None:
@@ -92,6 +122,14 @@ def run_methods(
         observer.run_finished(result, was_there=was_there)
         results.append(result)
     return results
+
+
+def _finished(run_dir: Path, observer: StudyObserver) -> RunResult | None:
+    """The result of a run that ended, None where there is none; one whose files are damaged is trained again."""
+    result = load_result(run_dir)
+    if result is None and (run_dir / "result.json").is_file():
+        observer.note(f"{run_dir.name}: its result, model or predictions are gone or damaged; it is trained again.")
+    return result
 
 
 def prepare_data(study: Study, observer: StudyObserver) -> tuple["Pool", list[str]]:

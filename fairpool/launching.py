@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fairpool.data.counted import counted
 from fairpool.processes import LAUNCHER, LOST, check_batch_size, is_worker
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["check_sharing", "launch"]
 
 
 def check_sharing(study: "Study", number: int) -> None:
-    """Refuse a number of processes that cannot share the study's batches, or this machine's GPUs.
+    """Refuse a number of processes that cannot share the study's batches, or this machine's GPUs or cores.
 
     Raises:
         ValueError: see above.
@@ -34,8 +35,11 @@ def check_sharing(study: "Study", number: int) -> None:
         return
     import torch
 
-    if torch.cuda.is_available() and torch.cuda.device_count() < number:
-        raise ValueError(f"--nproc is {number} and this machine has {torch.cuda.device_count()} GPUs: one a process.")
+    places, name = (torch.cuda.device_count(), "GPU") if torch.cuda.is_available() else (_num_cores(), "core")
+    if places < number:
+        raise ValueError(
+            f"--nproc is {number}, and this machine has {counted(places, name)}: start at most one process a {name}."
+        )
 
 
 def launch(number: int, arguments: Sequence[str]) -> None:

@@ -165,7 +165,9 @@ def parse_config(study: Study, method: str, seed: int, pool: Any = None) -> Any:
 
 
 def load_result(run_dir: Path) -> RunResult | None:
-    """The result of a run that ended, None where there is none or its file is damaged."""
+    """The result of a run that ended, None where there is none, or what is made from its files cannot be made."""
+    if not all((run_dir / name).is_file() for name in ("model.pt", "predictions.parquet")):
+        return None
     try:
         result = RunResult(**json.loads((run_dir / "result.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

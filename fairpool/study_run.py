@@ -79,7 +79,7 @@ class StudyRun:
         return result
 
     def _remove_parts(self) -> None:
-        """Clear away what a process that was killed has half-written; the client's own thread writes beside it."""
+        """Clear away what a process that was killed has half-written; the spool does so with its own."""
         for part in self.run_dir.glob("*.part"):
             if not part.name.startswith("tracking"):
                 part.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """What a study looks like on the terminal: progress bars while it runs, a table at its end."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["Terminal"]
 
 
+_QUIET = 30.0  # seconds between two lines of progress, where they go to a file
+_WIDE = 120  # columns; in fewer a run's progress has no bar, and not the time that it took
+
+
 class Terminal:
     """Progress bars and tables; a `fairpool.experiment.StudyObserver`. Used as a context while bars are wanted.
+
+    Where the output goes to a file there are no bars, and a line of progress every half a minute.
 
     Args:
         constraint: a key of `CONSTRAINTS`, whose gap the progress lines show beside the error.
@@ -40,18 +47,21 @@ class Terminal:
     def __init__(self, constraint: str = "equal_opportunity") -> None:
         self.console = Console()
         self.constraint = constraint
+        self._is_wide = self.console.width >= _WIDE or not self.console.is_interactive
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            *([BarColumn()] if self._is_wide else []),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            *([TimeElapsedColumn()] if self._is_wide else []),
             TimeRemainingColumn(),
             TextColumn("{task.fields[status]}"),
             console=self.console,
+            disable=not self.console.is_interactive,
         )
         self._tasks: dict[str, TaskID] = {}
         self._run = ""
         self._epochs = 0
+        self._last_line = time.monotonic()
 
     def __enter__(self) -> "Terminal":
         self.progress.start()
@@ -78,13 +88,14 @@ class Terminal:
 
     def run_started(self, number: int, total: int, method: str, seed: int, epochs: int) -> None:
         """A run's bar."""
-        self._run = f"run {number}/{total} {method}, seed {seed}"
+        self._run = f"{number}/{total} {method}, seed {seed}"
         self._epochs = epochs
         self._advance(self._run, 0, epochs)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Advance the run's bar, with its validation figures."""
-        self._advance(self._run, epoch, self._epochs, f"validation {self._error_and_gap(metrics)}")
+        status = f"{'validation ' if self._is_wide else ''}{self._error_and_gap(metrics)}"
+        self._advance(self._run, epoch, self._epochs, status)
 
     def run_finished(self, result: "RunResult", *, was_there: bool) -> None:
         """One line a run, which stays when the bars are gone."""
@@ -117,9 +128,10 @@ class Terminal:
         for part in comparison_parts(study, results):
             self.console.print(part, highlight=False, soft_wrap=isinstance(part, str), markup=False)
         folder = Path(results[0].output_dir).parent
+        summary = f", summary run {summary_id}" if summary_id else "; the summary run waits in the output folder"
         self.console.print(
             f"Box plots, saliency maps and tables, with confidence intervals by site: {folder}\n"
-            f"MLflow: {_ui_command(study)}   (experiment {study.experiment}, summary run {summary_id})",
+            f"MLflow: {_ui_command(study)}   (experiment {study.experiment}{summary})",
             highlight=False,
             soft_wrap=True,
             markup=False,
@@ -167,6 +179,10 @@ class Terminal:
         if name not in self._tasks:
             self._tasks[name] = self.progress.add_task(name, total=total, status=status)
         self.progress.update(self._tasks[name], completed=done, total=total, status=status)
+        if self.progress.disable and time.monotonic() - self._last_line >= _QUIET:
+            self._last_line = time.monotonic()
+            line = f"{name}: {done}{'' if total is None else f' of {total}'}{status and f', {status}'}"
+            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _ui_command(study: "Study") -> str:

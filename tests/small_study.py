@@ -21,7 +21,7 @@ from PIL import Image
 SITES = ("Genève", "bern")
 SLUGS = ("geneve", "bern")
 TINY = ("image_size=32", "block_inplanes=[4,8,8,8]", "batch_size=8")
-FAIRPOOL = (sys.executable, "-m", "fairpool.cli")
+FAIRPOOL = (sys.executable, "-m", "fairpool")
 
 
 def write_hospitals(folder, *, sites=SITES, per_cell=12, name="manifest.csv", seed=0):
@@ -70,6 +70,30 @@ def run_cli(*arguments):
         except SystemExit as stop:
             status = stop.code or 0
     return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
+
+
+def start_cli(*arguments, launcher=FAIRPOOL, folder=None):
+    """The command line in processes of its own, a group, at work in a folder with a cache of images of its own."""
+    here = Path(__file__).parent
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
+    environment |= {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+    environment |= {"XDG_CACHE_HOME": str(folder / "cache")} if folder else {}
+    return subprocess.Popen(
+        list(map(str, [*launcher, *arguments])),
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish_cli(process, seconds=300):
+    """What `start_cli` started, at its end: status, stdout and stderr."""
+    out, err = process.communicate(timeout=seconds)
+    return SimpleNamespace(status=process.returncode, out=out, err=err)
 
 
 def assert_one_sentence(done, status):

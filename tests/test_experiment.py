@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 from small_study import (
-    FAIRPOOL,
     SITES,
     SLUGS,
     TINY,
@@ -18,9 +17,11 @@ from small_study import (
     end_group,
     mlflow_server,
     run_cli,
+    start_cli,
     wait_for,
     write_hospitals,
 )
+from study_evidence import assert_close, left_behind
 
 NAMES = [f"{method}-seed{seed}" for seed in (0, 1) for method in ("unconstrained", "fairalm")]
 
@@ -164,6 +165,36 @@ def test_the_models_folder_keeps_no_optimizer_state(small_study):
         assert kept == {"best.pt", "model.pt", "predictions.parquet", "result.json"} | tracking
 
 
+def test_a_second_command_on_a_study_that_is_being_trained_is_refused(small_study, monkeypatch):
+    monkeypatch.setattr("fairpool.experiment._PATIENCE", 0.1)
+    before = {path: path.read_bytes() for path in small_study.folder.rglob("*") if path.is_file()}
+    with FileLock(small_study.folder / "study.lock"):
+        done = run_cli(*small_study.arguments)
+    assert_one_sentence(done, 1)
+    assert "another command trains this study in" in done.err
+    assert before == {path: path.read_bytes() for path in small_study.folder.rglob("*") if path.is_file()}
+    assert run_cli(*small_study.arguments).status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["model.pt", "predictions.parquet", "result.json"])
+def test_a_run_whose_files_were_deleted_is_trained_again_as_the_same_run(tmp_path, name):
+    """The evidence in MLflow is the same, and stands there once."""
+    manifest, output = write_hospitals(tmp_path), tmp_path / "out"
+    arguments = ["run", "tuberculosis", "--manifest", manifest, "--seeds", 1, "--epochs", 1, "--output", output, *TINY]
+    assert run_cli(*arguments, "--methods", "unconstrained,fairalm").status == 0
+    before = left_behind(output)
+    next(output.glob(f"*/fairalm-seed0/{name}")).unlink()
+    only = run_cli(*arguments, "--methods", "unconstrained")  # its summary leaves out what is not there
+    assert only.status == 0, only.err
+    done = run_cli(*arguments, "--methods", "unconstrained,fairalm")
+    assert done.status == 0, done.err
+    is_told = "fairalm-seed0: its result, model or predictions are gone" in " ".join(done.out.split())
+    assert is_told == (name != "result.json")  # without it a run has not ended
+    before["fairalm-seed0"]["seconds"] = 2  # each training took its own time
+    assert_close(left_behind(output), before)
+
+
 def test_more_seeds_of_one_method_extend_the_study_and_end_what_was_left_open(small_study):
     """On a study of its own, in the same store: others read the shared one."""
     client, experiment_id = small_study.client, small_study.experiment_id
@@ -257,16 +288,6 @@ def test_equalized_odds_moves_multipliers_of_both_labels(small_study):
             assert [point.step for point in history] == [1]  # the nested override: one epoch
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [*FAIRPOOL, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_study_continues_where_it_was(tmp_path, sign):
@@ -275,7 +296,7 @@ def test_an_interrupted_study_continues_where_it_was(tmp_path, sign):
     manifest, output = write_hospitals(tmp_path / "data"), tmp_path / "out"
     arguments = ["run", "tuberculosis", "--manifest", manifest, "--seeds", 2, "--epochs", 60, "--output", output, *TINY]
     arguments += ["--methods", "unconstrained"]
-    process = start(*arguments)
+    process = start_cli(*arguments)
     try:
         wait_for(lambda: list(output.glob("*/unconstrained-seed1/state-*.pt")), "epoch of the second run", 120)
         process.send_signal(sign)
@@ -317,7 +338,7 @@ def test_a_study_survives_the_end_of_its_server_and_sends_its_evidence_later(tmp
         assert short.status == 0, short.err
         assert server.uri in short.out
         assert "secret" not in short.out
-        process = start(*arguments, "--tracking-uri", address, "--seeds", 1, "--epochs", 60)
+        process = start_cli(*arguments, "--tracking-uri", address, "--seeds", 1, "--epochs", 60)
         try:
             wait_for(lambda: list(output.glob("*/*/state-*.pt")), "epoch", 120)
             end_group(server.process)

@@ -28,6 +28,8 @@ def finished(folder, method, seed, figures):
     place = folder / f"{method}-seed{seed}"
     place.mkdir()
     result = run(method, seed, figures, str(place))
+    (place / "model.pt").touch()
+    (place / "predictions.parquet").touch()
     (place / "result.json").write_text(json.dumps({**asdict(result), "output_dir": ""}), encoding="utf-8")
     return result
 

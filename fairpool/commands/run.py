@@ -63,7 +63,7 @@ def run(
     output: Output = DEFAULT_OUTPUT,
     trust_config: Trust = False,
     nproc: Annotated[
-        int | None, typer.Option("--nproc", min=1, help="Processes that train together on this machine, one a GPU.")
+        int | None, typer.Option("--nproc", min=1, help="Processes that train together here, one a GPU or core.")
     ] = None,
 ) -> None:
     """Train and compare methods over seeds; without --data or --manifest, on synthetic hospitals.

@@ -95,7 +95,7 @@ class ExactResume:
         state, damaged = from_first(lambda: load_newest(self.folder))
         if damaged:
             self.note(
-                f"{', '.join(damaged)} is damaged; the training "
+                f"{', '.join(damaged)} {'is' if len(damaged) == 1 else 'are'} damaged; the training "
                 + ("begins anew." if state is None else f"goes on after epoch {state['epoch']}, from the state before.")
             )
         if state is not None:

@@ -69,6 +69,8 @@ class Spool:
             raise ConnectionError(
                 f'another process is at work on "{self.folder.name}"; wait for its end, or stop it.'
             ) from None
+        for part in self.folder.glob(f"{self._state_file.name}.*.part"):  # of a process that was killed
+            part.unlink(missing_ok=True)
         self._guard = RLock()
         self._unwritten: list[bytes] = []
         entries, self._size = _read(self._file)

@@ -2,11 +2,10 @@
 
 import re
 import signal
-import subprocess
 
 import pytest
 from mlflow import MlflowClient
-from small_study import FAIRPOOL, TINY, assert_one_sentence, end_group, run_cli, wait_for, write_hospitals
+from small_study import TINY, assert_one_sentence, end_group, run_cli, start_cli, wait_for, write_hospitals
 
 from fairpool.tracking import default_tracking_uri
 
@@ -19,11 +18,6 @@ def manifest(tmp_path_factory):
 def arguments(manifest, output, trials, *more, epochs=1):
     data = ["--manifest", manifest, "--patient-column", "patient"]
     return ["sweep", "tuberculosis", *data, "--epochs", epochs, "--trials", trials, "--output", output, *TINY, *more]
-
-
-def start(*arguments):
-    command = [*FAIRPOOL, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def runs_in(output):
@@ -128,7 +122,7 @@ def test_a_sweep_whose_trials_all_fail_is_one_sentence(manifest, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_sweep_continues_with_the_trial_that_was_running(manifest, tmp_path):
-    process = start(*arguments(manifest, tmp_path, 3, epochs=60))
+    process = start_cli(*arguments(manifest, tmp_path, 3, epochs=60))
     try:
         wait_for(lambda: {"FINISHED", "RUNNING"} <= set(states(tmp_path)), "trial after the first", 120)
         process.send_signal(signal.SIGKILL)
@@ -149,7 +143,7 @@ def test_a_killed_sweep_continues_with_the_trial_that_was_running(manifest, tmp_
 
 @pytest.mark.slow
 def test_two_commands_on_one_new_output_at_once_share_the_trials(manifest, tmp_path):
-    processes = [start(*arguments(manifest, tmp_path, 5)) for _ in range(2)]
+    processes = [start_cli(*arguments(manifest, tmp_path, 5)) for _ in range(2)]
     ended = []
     for process in processes:
         try:
@@ -168,7 +162,7 @@ def test_two_commands_on_one_new_output_at_once_share_the_trials(manifest, tmp_p
 
 @pytest.mark.slow
 def test_several_jobs_share_the_trials_and_end_with_the_command(manifest, tmp_path):
-    done = start(*arguments(manifest, tmp_path, 4, "--jobs", 2))
+    done = start_cli(*arguments(manifest, tmp_path, 4, "--jobs", 2))
     try:
         out, err = done.communicate(timeout=240)
     finally:
@@ -178,7 +172,7 @@ def test_several_jobs_share_the_trials_and_end_with_the_command(manifest, tmp_pa
     assert states(tmp_path) == ["FINISHED"] * 4
 
     # Killed, the command takes its processes with it, and what they were doing is taken up again.
-    parent = start(*arguments(manifest, tmp_path, 8, "--jobs", 2, epochs=200))
+    parent = start_cli(*arguments(manifest, tmp_path, 8, "--jobs", 2, epochs=200))
     try:
         wait_for(lambda: states(tmp_path).count("RUNNING") == 2, "two running trials", 120)
         parent.send_signal(signal.SIGKILL)
@@ -191,7 +185,7 @@ def test_several_jobs_share_the_trials_and_end_with_the_command(manifest, tmp_pa
 
 @pytest.mark.slow
 def test_interrupting_the_command_ends_its_jobs_too(manifest, tmp_path):
-    process = start(*arguments(manifest, tmp_path, 8, "--jobs", 2, epochs=200))
+    process = start_cli(*arguments(manifest, tmp_path, 8, "--jobs", 2, epochs=200))
     try:
         wait_for(lambda: states(tmp_path).count("RUNNING") == 2, "two running trials", 120)
         process.send_signal(signal.SIGINT)  # to the command alone

@@ -128,6 +128,14 @@ def test_an_entry_without_what_its_kind_needs_is_a_damaged_one(tmp_path):
     assert [entry["kind"] for entry in reopened(tmp_path)] == ["run", "damaged", "damaged"]
 
 
+def test_what_a_killed_process_has_half_written_is_cleared_away(tmp_path):
+    Spool(tmp_path, ABOUT).close()
+    (tmp_path / "tracking-sent.json.0123abcd.part").write_text('{"sent": 1')
+    before = {path.name for path in tmp_path.iterdir()}
+    Spool(tmp_path).close()
+    assert {path.name for path in tmp_path.iterdir()} == before - {"tracking-sent.json.0123abcd.part"}
+
+
 @pytest.mark.parametrize("content", [b"", b"\0\0\n{}\n"])
 def test_evidence_whose_beginning_is_lost_is_named(tmp_path, content):
     (tmp_path / SPOOL_NAME).write_bytes(content)
