@@ -207,7 +207,10 @@ def test_another_number_of_processes_goes_on_and_says_so(tmp_path, before, after
     assert again.status == 0, again.err
     said = " ".join(again.out.split())
     assert f"the saved state is of {before} process{'es' if before > 1 else ''} and this training has {after}" in said
-    assert_close(left_behind(tmp_path / "cut"), left_behind(tmp_path / "whole"), 1e-6)
+    found = left_behind(tmp_path / "cut")
+    for run in found.values():  # of an epoch that was trained again, points that differ in the last digits stand twice
+        run["history"] = {name: list(map(list, dict(points).items())) for name, points in run["history"].items()}
+    assert_close(found, left_behind(tmp_path / "whole"), 1e-6)
 
 
 @pytest.mark.parametrize(
