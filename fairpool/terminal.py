@@ -179,7 +179,7 @@ class Terminal:
         if name not in self._tasks:
             self._tasks[name] = self.progress.add_task(name, total=total, status=status)
         self.progress.update(self._tasks[name], completed=done, total=total, status=status)
-        if self.progress.disable and time.monotonic() - self._last_line >= _QUIET:
+        if done and self.progress.disable and time.monotonic() - self._last_line >= _QUIET:
             self._last_line = time.monotonic()
             line = f"{name}: {done}{'' if total is None else f' of {total}'}{status and f', {status}'}"
             self.console.print(line, highlight=False, soft_wrap=True, markup=False)
